@@ -1,0 +1,1 @@
+"""Types of the events that peer-observer publishes."""

@@ -1,0 +1,301 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+LOG_DEBUG_CATEGORY_ADDRMAN: LogDebugCategory
+LOG_DEBUG_CATEGORY_BENCH: LogDebugCategory
+LOG_DEBUG_CATEGORY_BLOCKSTORAGE: LogDebugCategory
+LOG_DEBUG_CATEGORY_CMPCTBLOCK: LogDebugCategory
+LOG_DEBUG_CATEGORY_COINDB: LogDebugCategory
+LOG_DEBUG_CATEGORY_ESTIMATEFEE: LogDebugCategory
+LOG_DEBUG_CATEGORY_HTTP: LogDebugCategory
+LOG_DEBUG_CATEGORY_I2P: LogDebugCategory
+LOG_DEBUG_CATEGORY_IPC: LogDebugCategory
+LOG_DEBUG_CATEGORY_LEVELDB: LogDebugCategory
+LOG_DEBUG_CATEGORY_LIBEVENT: LogDebugCategory
+LOG_DEBUG_CATEGORY_MEMPOOL: LogDebugCategory
+LOG_DEBUG_CATEGORY_MEMPOOLREJ: LogDebugCategory
+LOG_DEBUG_CATEGORY_NET: LogDebugCategory
+LOG_DEBUG_CATEGORY_PROXY: LogDebugCategory
+LOG_DEBUG_CATEGORY_PRUNE: LogDebugCategory
+LOG_DEBUG_CATEGORY_QT: LogDebugCategory
+LOG_DEBUG_CATEGORY_RAND: LogDebugCategory
+LOG_DEBUG_CATEGORY_REINDEX: LogDebugCategory
+LOG_DEBUG_CATEGORY_RPC: LogDebugCategory
+LOG_DEBUG_CATEGORY_SCAN: LogDebugCategory
+LOG_DEBUG_CATEGORY_SELECTCOINS: LogDebugCategory
+LOG_DEBUG_CATEGORY_TOR: LogDebugCategory
+LOG_DEBUG_CATEGORY_TXPACKAGES: LogDebugCategory
+LOG_DEBUG_CATEGORY_TXRECONCILIATION: LogDebugCategory
+LOG_DEBUG_CATEGORY_UNKNOWN: LogDebugCategory
+LOG_DEBUG_CATEGORY_VALIDATION: LogDebugCategory
+LOG_DEBUG_CATEGORY_WALLETDB: LogDebugCategory
+LOG_DEBUG_CATEGORY_ZMQ: LogDebugCategory
+LOG_LEVEL_DEBUG: LogLevel
+LOG_LEVEL_ERROR: LogLevel
+LOG_LEVEL_INFO: LogLevel
+LOG_LEVEL_TRACE: LogLevel
+LOG_LEVEL_WARNING: LogLevel
+LOG_TEMPLATE_ACCEPT_BLOCK_FAILED: LogTemplate
+LOG_TEMPLATE_ACCEPT_FAILED: LogTemplate
+LOG_TEMPLATE_ADDED_CONNECTION: LogTemplate
+LOG_TEMPLATE_ADDRMAN_ADDED: LogTemplate
+LOG_TEMPLATE_ADDRMAN_ADDED_NEW: LogTemplate
+LOG_TEMPLATE_ADDRMAN_COLLISION: LogTemplate
+LOG_TEMPLATE_ADDRMAN_MOVED_TO_NEW: LogTemplate
+LOG_TEMPLATE_ADDRMAN_MOVED_TO_TRIED: LogTemplate
+LOG_TEMPLATE_ADDRMAN_REPLACED: LogTemplate
+LOG_TEMPLATE_ADDRMAN_REPLACED_UNTESTED: LogTemplate
+LOG_TEMPLATE_ADDR_RECEIVED: LogTemplate
+LOG_TEMPLATE_BLOCK_DISCONNECTED: LogTemplate
+LOG_TEMPLATE_BLOCK_MUTATED: LogTemplate
+LOG_TEMPLATE_BLOCK_RECONSTRUCTED: LogTemplate
+LOG_TEMPLATE_BLOCK_STALLING: LogTemplate
+LOG_TEMPLATE_BLOCK_TIMEOUT: LogTemplate
+LOG_TEMPLATE_BLOCK_VALIDATION_ERROR: LogTemplate
+LOG_TEMPLATE_BLOOM_NOT_OFFERED: LogTemplate
+LOG_TEMPLATE_CHAINSTATE_FLUSH: LogTemplate
+LOG_TEMPLATE_CLOCK_OUT_OF_SYNC: LogTemplate
+LOG_TEMPLATE_COMPACT_BLOCK_RECONSTRUCTION_FAILED: LogTemplate
+LOG_TEMPLATE_CONNECTED_TO_SELF: LogTemplate
+LOG_TEMPLATE_CONNECTION_ACCEPTED: LogTemplate
+LOG_TEMPLATE_CONNECTION_DROPPED_BANNED: LogTemplate
+LOG_TEMPLATE_CONNECTION_DROPPED_DISCOURAGED: LogTemplate
+LOG_TEMPLATE_CONNECTION_DROPPED_FULL: LogTemplate
+LOG_TEMPLATE_CONNECTION_DROPPED_NON_SELECTABLE: LogTemplate
+LOG_TEMPLATE_CONNECTION_DROPPED_NOT_ACCEPTING: LogTemplate
+LOG_TEMPLATE_CONNECT_BLOCK_TIME: LogTemplate
+LOG_TEMPLATE_CONNECT_FAILED: LogTemplate
+LOG_TEMPLATE_CONNECT_TIMEOUT: LogTemplate
+LOG_TEMPLATE_DISCONNECTED: LogTemplate
+LOG_TEMPLATE_DISCONNECTED_AT_SHUTDOWN: LogTemplate
+LOG_TEMPLATE_DISCONNECTED_BY_OPERATOR: LogTemplate
+LOG_TEMPLATE_DISCONNECT_BLOCK_TIME: LogTemplate
+LOG_TEMPLATE_DISCOURAGED: LogTemplate
+LOG_TEMPLATE_DISK_SPACE_LOW: LogTemplate
+LOG_TEMPLATE_EVICTED: LogTemplate
+LOG_TEMPLATE_EXTRA_BLOCK_RELAY_DISCONNECTED: LogTemplate
+LOG_TEMPLATE_EXTRA_OUTBOUND_DISCONNECTED: LogTemplate
+LOG_TEMPLATE_FEELER_COMPLETED: LogTemplate
+LOG_TEMPLATE_FILTER_REQUEST_REFUSED: LogTemplate
+LOG_TEMPLATE_GETADDR_IGNORED: LogTemplate
+LOG_TEMPLATE_GETADDR_REPEATED: LogTemplate
+LOG_TEMPLATE_GETBLOCKTXN_TOO_DEEP: LogTemplate
+LOG_TEMPLATE_GETBLOCKTXN_UNKNOWN_BLOCK: LogTemplate
+LOG_TEMPLATE_HEADERS_SYNC_ABORTED: LogTemplate
+LOG_TEMPLATE_HEADERS_SYNC_COMPLETE: LogTemplate
+LOG_TEMPLATE_HEADERS_SYNC_REDOWNLOAD: LogTemplate
+LOG_TEMPLATE_HEADERS_SYNC_STARTED: LogTemplate
+LOG_TEMPLATE_HEADERS_TIMEOUT: LogTemplate
+LOG_TEMPLATE_HEADERS_TIMEOUT_NOT_DISCONNECTED: LogTemplate
+LOG_TEMPLATE_HEADER_LOW_WORK: LogTemplate
+LOG_TEMPLATE_HEADER_OVERSIZE: LogTemplate
+LOG_TEMPLATE_HEADER_PARENT_INVALID: LogTemplate
+LOG_TEMPLATE_HEADER_PARENT_UNKNOWN: LogTemplate
+LOG_TEMPLATE_HEADER_REJECTED: LogTemplate
+LOG_TEMPLATE_HEADER_UNREADABLE: LogTemplate
+LOG_TEMPLATE_HEADER_WRONG_CHECKSUM: LogTemplate
+LOG_TEMPLATE_HEADER_WRONG_MAGIC: LogTemplate
+LOG_TEMPLATE_HEADER_WRONG_MESSAGE_TYPE: LogTemplate
+LOG_TEMPLATE_HISTORICAL_BLOCK_LIMIT: LogTemplate
+LOG_TEMPLATE_INSUFFICIENT_WORK: LogTemplate
+LOG_TEMPLATE_INVALID_CHAIN_CURRENT_BEST: LogTemplate
+LOG_TEMPLATE_INVALID_CHAIN_FOUND: LogTemplate
+LOG_TEMPLATE_LARGE_REORG: LogTemplate
+LOG_TEMPLATE_LARGE_WORK_INVALID_CHAIN: LogTemplate
+LOG_TEMPLATE_LEFT_INITIAL_BLOCK_DOWNLOAD: LogTemplate
+LOG_TEMPLATE_LOCATOR_TOO_LARGE: LogTemplate
+LOG_TEMPLATE_LOGGING_RESUMED: LogTemplate
+LOG_TEMPLATE_LOGGING_SUPPRESSED: LogTemplate
+LOG_TEMPLATE_LOW_WORK_CHAIN: LogTemplate
+LOG_TEMPLATE_LOW_WORK_COMPACT_BLOCK: LogTemplate
+LOG_TEMPLATE_MEMPOOL_MIN_FEE_RAISED: LogTemplate
+LOG_TEMPLATE_MEMPOOL_REQUEST_REFUSED: LogTemplate
+LOG_TEMPLATE_MESSAGE_BEFORE_HANDSHAKE: LogTemplate
+LOG_TEMPLATE_MESSAGE_EXCEPTION: LogTemplate
+LOG_TEMPLATE_MISBEHAVING: LogTemplate
+LOG_TEMPLATE_MUTATED_BLOCK_RECEIVED: LogTemplate
+LOG_TEMPLATE_NETWORK_ACTIVE: LogTemplate
+LOG_TEMPLATE_NEW_PEER: LogTemplate
+LOG_TEMPLATE_NEW_POW_VALID_BLOCK: LogTemplate
+LOG_TEMPLATE_NODE_STARTED: LogTemplate
+LOG_TEMPLATE_NOT_DISCOURAGED: LogTemplate
+LOG_TEMPLATE_NOT_PUNISHED: LogTemplate
+LOG_TEMPLATE_NO_MESSAGE_TIMEOUT: LogTemplate
+LOG_TEMPLATE_OBSOLETE_VERSION: LogTemplate
+LOG_TEMPLATE_OLD_BLOCK_REQUEST: LogTemplate
+LOG_TEMPLATE_OLD_CHAIN: LogTemplate
+LOG_TEMPLATE_OLD_HEADER_REQUEST: LogTemplate
+LOG_TEMPLATE_ORPHANAGE_OVERFLOW: LogTemplate
+LOG_TEMPLATE_ORPHANAGE_OVERFLOW_PEER: LogTemplate
+LOG_TEMPLATE_ORPHAN_STORED: LogTemplate
+LOG_TEMPLATE_PING_TIMEOUT: LogTemplate
+LOG_TEMPLATE_PONG_PROBLEM: LogTemplate
+LOG_TEMPLATE_PRESYNCHRONIZING_HEADERS: LogTemplate
+LOG_TEMPLATE_PRUNED_BLOCK_REQUEST: LogTemplate
+LOG_TEMPLATE_RECEIVE_FAILED: LogTemplate
+LOG_TEMPLATE_RECEIVE_TIMEOUT: LogTemplate
+LOG_TEMPLATE_REDUNDANT_VERSION: LogTemplate
+LOG_TEMPLATE_RETRYING_V1: LogTemplate
+LOG_TEMPLATE_SAW_NEW_COMPACT_BLOCK_HEADER: LogTemplate
+LOG_TEMPLATE_SAW_NEW_HEADER: LogTemplate
+LOG_TEMPLATE_SEND_TIMEOUT: LogTemplate
+LOG_TEMPLATE_SHUTDOWN_DONE: LogTemplate
+LOG_TEMPLATE_SHUTDOWN_STARTED: LogTemplate
+LOG_TEMPLATE_SOCKET_CLOSED: LogTemplate
+LOG_TEMPLATE_SOCKET_RECEIVE_ERROR: LogTemplate
+LOG_TEMPLATE_SOCKET_SEND_ERROR: LogTemplate
+LOG_TEMPLATE_STALE_TIP: LogTemplate
+LOG_TEMPLATE_STALLING_TIMEOUT_CHANGED: LogTemplate
+LOG_TEMPLATE_STALL_STARTED: LogTemplate
+LOG_TEMPLATE_SYNCHRONIZING_HEADERS: LogTemplate
+LOG_TEMPLATE_TIME_OFFSET: LogTemplate
+LOG_TEMPLATE_TRYING_CONNECTION: LogTemplate
+LOG_TEMPLATE_TX_ACCEPTED: LogTemplate
+LOG_TEMPLATE_TX_REJECTED: LogTemplate
+LOG_TEMPLATE_TX_TIMEOUT: LogTemplate
+LOG_TEMPLATE_UNCONNECTING_HEADERS: LogTemplate
+LOG_TEMPLATE_UNEXPECTED_BLOCK_TRANSACTIONS: LogTemplate
+LOG_TEMPLATE_UNKNOWN_MESSAGE_TYPE: LogTemplate
+LOG_TEMPLATE_UNSPECIFIED: LogTemplate
+LOG_TEMPLATE_UPDATE_TIP: LogTemplate
+LOG_TEMPLATE_V2_DECRYPTION_FAILED: LogTemplate
+LOG_TEMPLATE_V2_HANDSHAKE_TIMEOUT: LogTemplate
+LOG_TEMPLATE_V2_NO_GARBAGE_TERMINATOR: LogTemplate
+LOG_TEMPLATE_V2_OVERSIZE: LogTemplate
+LOG_TEMPLATE_V2_WRONG_MAGIC: LogTemplate
+LOG_TEMPLATE_V2_WRONG_MESSAGE_TYPE: LogTemplate
+LOG_TEMPLATE_VERSION_HANDSHAKE_TIMEOUT: LogTemplate
+
+class BlockCheckedLog(_message.Message):
+    __slots__ = ["block_hash", "debug_message", "state"]
+    BLOCK_HASH_FIELD_NUMBER: _ClassVar[int]
+    DEBUG_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    block_hash: str
+    debug_message: str
+    state: str
+    def __init__(self, block_hash: _Optional[str] = ..., state: _Optional[str] = ..., debug_message: _Optional[str] = ...) -> None: ...
+
+class BlockConnectedLog(_message.Message):
+    __slots__ = ["block_hash", "block_height", "enqueuing"]
+    BLOCK_HASH_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ENQUEUING_FIELD_NUMBER: _ClassVar[int]
+    block_hash: str
+    block_height: int
+    enqueuing: bool
+    def __init__(self, block_hash: _Optional[str] = ..., block_height: _Optional[int] = ..., enqueuing: bool = ...) -> None: ...
+
+class KnownLogMessage(_message.Message):
+    __slots__ = ["address", "block_hash", "bytes", "connection_type", "count", "duration_us", "enqueuing", "extra_pool_count", "header_time", "height", "mapped_as", "mempool_count", "message_type", "other_address", "other_hash", "peer_id", "prefilled_count", "processed_count", "progress", "protocol_version", "rate_limited_count", "raw_message", "reason", "template", "transport", "txid", "wtxid"]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_HASH_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONNECTION_TYPE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    DURATION_US_FIELD_NUMBER: _ClassVar[int]
+    ENQUEUING_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_POOL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    HEADER_TIME_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    MAPPED_AS_FIELD_NUMBER: _ClassVar[int]
+    MEMPOOL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_HASH_FIELD_NUMBER: _ClassVar[int]
+    PEER_ID_FIELD_NUMBER: _ClassVar[int]
+    PREFILLED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROCESSED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMITED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    RAW_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_FIELD_NUMBER: _ClassVar[int]
+    TRANSPORT_FIELD_NUMBER: _ClassVar[int]
+    TXID_FIELD_NUMBER: _ClassVar[int]
+    WTXID_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    block_hash: str
+    bytes: int
+    connection_type: str
+    count: int
+    duration_us: int
+    enqueuing: bool
+    extra_pool_count: int
+    header_time: int
+    height: int
+    mapped_as: int
+    mempool_count: int
+    message_type: str
+    other_address: str
+    other_hash: str
+    peer_id: int
+    prefilled_count: int
+    processed_count: int
+    progress: float
+    protocol_version: int
+    rate_limited_count: int
+    raw_message: str
+    reason: str
+    template: LogTemplate
+    transport: str
+    txid: str
+    wtxid: str
+    def __init__(self, template: _Optional[_Union[LogTemplate, str]] = ..., peer_id: _Optional[int] = ..., address: _Optional[str] = ..., block_hash: _Optional[str] = ..., height: _Optional[int] = ..., txid: _Optional[str] = ..., wtxid: _Optional[str] = ..., reason: _Optional[str] = ..., message_type: _Optional[str] = ..., count: _Optional[int] = ..., bytes: _Optional[int] = ..., duration_us: _Optional[int] = ..., raw_message: _Optional[str] = ..., progress: _Optional[float] = ..., header_time: _Optional[int] = ..., prefilled_count: _Optional[int] = ..., mempool_count: _Optional[int] = ..., extra_pool_count: _Optional[int] = ..., enqueuing: bool = ..., transport: _Optional[str] = ..., connection_type: _Optional[str] = ..., other_address: _Optional[str] = ..., other_hash: _Optional[str] = ..., processed_count: _Optional[int] = ..., rate_limited_count: _Optional[int] = ..., protocol_version: _Optional[int] = ..., mapped_as: _Optional[int] = ...) -> None: ...
+
+class LogExtractor(_message.Message):
+    __slots__ = ["block_checked_log", "block_connected_log", "category", "category_name", "cut_bytes", "known_log_message", "line_count", "log_level", "log_line_bytes", "log_timestamp", "mock_time", "source_file", "source_function", "source_line", "suppressing", "threadname", "unknown_log_message"]
+    BLOCK_CHECKED_LOG_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_CONNECTED_LOG_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_NAME_FIELD_NUMBER: _ClassVar[int]
+    CUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_LOG_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LINE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LOG_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    LOG_LINE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOG_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    MOCK_TIME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FILE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_LINE_FIELD_NUMBER: _ClassVar[int]
+    SUPPRESSING_FIELD_NUMBER: _ClassVar[int]
+    THREADNAME_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_LOG_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    block_checked_log: BlockCheckedLog
+    block_connected_log: BlockConnectedLog
+    category: LogDebugCategory
+    category_name: str
+    cut_bytes: int
+    known_log_message: KnownLogMessage
+    line_count: int
+    log_level: LogLevel
+    log_line_bytes: int
+    log_timestamp: int
+    mock_time: int
+    source_file: str
+    source_function: str
+    source_line: int
+    suppressing: bool
+    threadname: str
+    unknown_log_message: UnknownLogMessage
+    def __init__(self, log_timestamp: _Optional[int] = ..., category: _Optional[_Union[LogDebugCategory, str]] = ..., threadname: _Optional[str] = ..., unknown_log_message: _Optional[_Union[UnknownLogMessage, _Mapping]] = ..., block_connected_log: _Optional[_Union[BlockConnectedLog, _Mapping]] = ..., block_checked_log: _Optional[_Union[BlockCheckedLog, _Mapping]] = ..., known_log_message: _Optional[_Union[KnownLogMessage, _Mapping]] = ..., log_level: _Optional[_Union[LogLevel, str]] = ..., log_line_bytes: _Optional[int] = ..., category_name: _Optional[str] = ..., source_file: _Optional[str] = ..., source_line: _Optional[int] = ..., source_function: _Optional[str] = ..., line_count: _Optional[int] = ..., mock_time: _Optional[int] = ..., suppressing: bool = ..., cut_bytes: _Optional[int] = ...) -> None: ...
+
+class UnknownLogMessage(_message.Message):
+    __slots__ = ["raw_message"]
+    RAW_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    raw_message: str
+    def __init__(self, raw_message: _Optional[str] = ...) -> None: ...
+
+class LogLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
+
+class LogDebugCategory(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
+
+class LogTemplate(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
