@@ -1,0 +1,8 @@
+//go:build !race
+
+package metrics_test
+
+const (
+	hostileEvents  = 300_000
+	distinctValues = 1_000_000
+)
