@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/peerobserver/peerobserver/bpf"
+	"github.com/peerobserver/peerobserver/lab/machine"
 )
 
 // findBitcoind returns a node with tracepoints, from $BITCOIND or the path.
@@ -25,11 +26,11 @@ func findBitcoind(t *testing.T) (node, cli string) {
 		node, _ = exec.LookPath("bitcoind")
 	}
 	if node == "" {
-		t.Skip("NOT RUN: no bitcoind: put one with tracepoints on the path or in $BITCOIND")
+		machine.Lacks(t, "a bitcoind with tracepoints on the path or in $BITCOIND")
 	}
 	exe, err := bpf.Open(node)
 	if errors.Is(err, bpf.ErrNoTracepoints) {
-		t.Skipf("NOT RUN: %v", err)
+		machine.Lacks(t, fmt.Sprintf("a bitcoind with tracepoints: %v", err))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +38,7 @@ func findBitcoind(t *testing.T) (node, cli string) {
 	exe.Close()
 	cli = filepath.Join(filepath.Dir(node), "bitcoin-cli")
 	if _, err := os.Stat(cli); err != nil {
-		t.Skipf("NOT RUN: no bitcoin-cli beside %s", node)
+		machine.Lacks(t, "bitcoin-cli beside "+node)
 	}
 	// A file of our own: other nodes on this machine may run the same one.
 	b, err := os.ReadFile(node)

@@ -2,18 +2,21 @@ package bpf_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/peerobserver/peerobserver/lab/machine"
 )
 
 // TestObjectsAreCurrent compiles the eBPF programs and compares them with the
 // committed object files, which are what is loaded.
 func TestObjectsAreCurrent(t *testing.T) {
 	if _, err := exec.LookPath("clang-14"); err != nil {
-		t.Skipf("NOT RUN: %v (Debian: clang-14 and llvm-14; other versions make other code)", err)
+		machine.Lacks(t, fmt.Sprintf("Debian's clang-14 and llvm-14, because other versions make other code: %v", err))
 	}
 	for _, file := range []string{"gen.go", "internal/baseline/doc.go"} {
 		t.Run(file, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/peerobserver/peerobserver/lab/lock"
+	"github.com/peerobserver/peerobserver/lab/machine"
 )
 
 // grafana are the versions of Grafana whose published types the dashboards must have,
@@ -44,9 +45,7 @@ type Checked = Omit<Loose<Dashboard>, 'annotations'> & { annotations: { list: An
 // of the options and fields of each panel.
 func TestGrafanaTypes(t *testing.T) {
 	if _, err := exec.LookPath("npm"); err != nil {
-		line := "NOT RUN: " + t.Name() + " compares the dashboards with Grafana's published types, which needs npm"
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		machine.Lacks(t, "npm, to compare the dashboards with Grafana's published types")
 	}
 	packages := installTypes(t)
 	dir := t.TempDir()

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/peerobserver/peerobserver/agent/node"
+	"github.com/peerobserver/peerobserver/lab/machine"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 )
 
@@ -20,9 +21,7 @@ import (
 // directory that it calls its data directory is another one here.
 func TestNodeInAContainer(t *testing.T) {
 	if os.Geteuid() != 0 {
-		line := "NOT RUN: " + t.Name() + " needs root, to make namespaces"
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		machine.Lacks(t, "root, to make namespaces")
 	}
 	dir := t.TempDir()
 	inside := "/mnt"

@@ -17,6 +17,7 @@ import (
 
 	"github.com/peerobserver/peerobserver/agent/node"
 	"github.com/peerobserver/peerobserver/lab/bitcoind"
+	"github.com/peerobserver/peerobserver/lab/machine"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 )
 
@@ -412,9 +413,7 @@ func TestMain(m *testing.M) {
 
 func TestFindAsAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		line := "NOT RUN: " + t.Name() + " needs root, to become another user"
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		machine.Lacks(t, "root, to become another user")
 	}
 	running := regtest.ForTest(t, regtest.Config{})
 	// A copy of this program where the other user can run it.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/peerobserver/peerobserver/lab/bitcoind"
+	"github.com/peerobserver/peerobserver/lab/machine"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 	"github.com/peerobserver/peerobserver/proto/eventpb"
 )
@@ -167,9 +168,7 @@ func pathWithout(t *testing.T, name string) string {
 // Debian's Bitcoin Knots, says in one line what that lacks, and shows all else.
 func TestDemoWithNothingThere(t *testing.T) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		line := "NOT RUN: " + t.Name() + " needs a Debian system"
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		machine.Lacks(t, "a Debian system")
 	}
 	t.Parallel()
 	d := startDemo(t, t.TempDir(), pathWithout(t, "bitcoind"))
@@ -218,15 +217,12 @@ func TestKilledDemoLeavesNoNode(t *testing.T) {
 	})
 }
 
-// pathToBitcoind is $PATH with a bitcoind in front, one with tracepoints; the test is
-// skipped, loudly, where there is none.
+// pathToBitcoind is $PATH with a bitcoind in front, one with tracepoints.
 func pathToBitcoind(t *testing.T) string {
 	t.Helper()
 	binary := regtest.Binary(t)
 	if !binary.HasTracepoints {
-		line := fmt.Sprintf("NOT RUN: %s needs a bitcoind with tracepoints (set $%s); here is %s", t.Name(), bitcoind.EnvBinary, binary)
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		machine.Lacks(t, fmt.Sprintf("a bitcoind with tracepoints (set $%s); here is %s", bitcoind.EnvBinary, binary))
 	}
 	dir := t.TempDir()
 	if err := os.Symlink(binary.Path, filepath.Join(dir, "bitcoind")); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/peerobserver/peerobserver/lab/machine"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 )
 
@@ -75,7 +76,7 @@ const (
 // of it grows. The clock starts before the other tests have ended.
 func TestIdleAgentStaysSmall(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes ten minutes")
+		machine.Lacks(t, "ten minutes, which -short does not give")
 	}
 	binary := regtest.Binary(t)
 	nodes := regtest.NetworkForTest(t, 2, regtest.Config{Binary: ownBinary(t, binary.Path, "bitcoind"), V2: true})

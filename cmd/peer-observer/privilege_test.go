@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/peerobserver/peerobserver/agent/extractor/rpc"
+	"github.com/peerobserver/peerobserver/lab/machine"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 	"github.com/peerobserver/peerobserver/proto/eventpb"
 )
@@ -33,14 +34,11 @@ const (
 	capBPF     = 39
 )
 
-// needsRoot skips a test that makes processes of other users, loudly, where that isn't
-// possible.
+// needsRoot ends a test that makes processes of other users where that isn't possible.
 func needsRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		line := "NOT RUN: " + t.Name() + " starts processes of another user: run it as root"
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		machine.Lacks(t, "root, to start processes of another user")
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	labmachine "github.com/peerobserver/peerobserver/lab/machine"
 )
 
 // machine is a Debian of its own, freshly made, with its own systemd as process 1, its
@@ -201,13 +203,11 @@ func eventually(t *testing.T, what string, check func() error) {
 	}
 }
 
-// needsRoot skips a test that can't be run by another user, loudly.
+// needsRoot ends a test that can't be run by another user.
 func needsRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		line := "NOT RUN: " + t.Name() + " makes a machine of its own: run it as root"
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		labmachine.Lacks(t, "root, to make a machine of its own")
 	}
 }
 

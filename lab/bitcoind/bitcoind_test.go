@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/peerobserver/peerobserver/lab/machine"
 )
 
 // script writes an executable file.
@@ -69,9 +70,7 @@ func TestOrderOfPlaces(t *testing.T) {
 // state below a fresh directory.
 func TestKnotsFromDebian(t *testing.T) {
 	if _, err := exec.LookPath("apt-get"); err != nil {
-		line := "NOT RUN: " + t.Name() + " needs a Debian system"
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		machine.Lacks(t, "a Debian system")
 	}
 	var progress bytes.Buffer
 	cache := filepath.Join(t.TempDir(), "a cache")

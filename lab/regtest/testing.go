@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/peerobserver/peerobserver/lab/bitcoind"
+	"github.com/peerobserver/peerobserver/lab/machine"
 )
 
 // testStopTimeout bounds a node's shutdown at the end of a test.
@@ -118,18 +119,14 @@ func BtcdForTest(t TB, config BtcdConfig) *Btcd {
 	return b
 }
 
-// WithTracepoints is ForTest with a node that has USDT tracepoints. Where the
-// machine has none the test is skipped, with one line that also says so on
-// standard error, where `go test` without -v shows it.
+// WithTracepoints is ForTest with a node that has USDT tracepoints; see machine.Lacks for
+// what happens where there is none.
 func WithTracepoints(t TB, config Config) *Node {
 	t.Helper()
 	if config.Binary == "" {
 		binary := Binary(t)
 		if !binary.HasTracepoints {
-			line := fmt.Sprintf("NOT RUN: %s needs a bitcoind with tracepoints, such as an official release (set $%s); here is %s",
-				t.Name(), bitcoind.EnvBinary, binary)
-			fmt.Fprintln(os.Stderr, line)
-			t.Skip(line)
+			machine.Lacks(t, fmt.Sprintf("a bitcoind with tracepoints, such as an official release (set $%s); here is %s", bitcoind.EnvBinary, binary))
 		}
 		config.Binary = binary.Path
 	}
