@@ -238,6 +238,35 @@ func TestThresholds(t *testing.T) {
 	}
 }
 
+// The unit tests name the order in which groups are evaluated, because promtool takes
+// groups without an order in one of chance: each reads what those before it record.
+func TestUnitTestsHaveAnOrder(t *testing.T) {
+	files, err := filepath.Glob("tests/*.test.yml")
+	if err != nil || len(files) < len(ruleFiles(t)) {
+		t.Fatalf("unit tests %v, %v", files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parsed struct {
+			RuleFiles []string `yaml:"rule_files"`
+			Order     []string `yaml:"group_eval_order"`
+		}
+		if err := yaml.Unmarshal(text, &parsed); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		var want []string
+		for _, f := range parsed.RuleFiles {
+			want = append(want, "peerobserver-"+strings.TrimSuffix(filepath.Base(f), ".rules.yml"))
+		}
+		if len(want) > 1 && !slices.Equal(parsed.Order, want) {
+			t.Errorf("%s: group_eval_order is %v, want that of its rule files, %v", file, parsed.Order, want)
+		}
+	}
+}
+
 // Real promtool and amtool of the oldest supported version and of a present one accept
 // rules, scaled rules and the Alertmanager configuration; the unit tests pass.
 func TestRealTools(t *testing.T) {
