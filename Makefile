@@ -108,6 +108,18 @@ bench: ## Run the benchmarks
 scale: ## Measure what a fleet costs its hub and its Prometheus (docs/scale.md)
 	$(GO) test -run '^$$' -bench BenchmarkScale -benchtime 1x -timeout 40m ./deploy/fleet
 
+# How long each kind of honest traffic goes on in `make detection`, in the rules' time.
+HONEST ?= 30m
+DETECTION := lab/detection/testdata/results.jsonl
+
+.PHONY: detection
+detection: setup ## Provoke every alert, and write docs/detection.md; needs root and a quiet machine
+	results=$$(mktemp) && status=0; \
+		PEER_OBSERVER_TEST_RESULTS=$$results PEER_OBSERVER_TEST_BACKGROUND=$(HONEST) $(GO) test -count=1 -timeout 3h \
+			-run 'Alert|StaySilent' $(TESTFLAGS) $(ALONE) || status=$$?; \
+		mv $$results $(DETECTION) && chmod 644 $(DETECTION) && $(GO) test -count=1 -run TestReport ./lab/detection -update || status=$$?; \
+		exit $$status
+
 .PHONY: proto
 proto: ## Generate Go types, Python types, field numbers and docs/events.md from proto/
 	$(GO) run ./proto/generate

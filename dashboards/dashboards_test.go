@@ -140,7 +140,9 @@ func TestRulesHavePanels(t *testing.T) {
 	// Conditions beside the one that is shown.
 	shown := map[string]bool{"warm_up_seconds": true, "i04_lost_events": true, "c06_rise": true, "g02_tips_of_week": true, "g06_peers": true,
 		"h02_rise": true, "a01_factor": true, "a02_peers": true, "a14_peers": true, "a05_addresses": true, "a05_observed_seconds": true,
-		"a06_entropy_entries": true, "a12_peers": true,
+		"a06_entropy_entries": true, "e01_peers": true, "e01_joined": true,
+		"e01_uptime_seconds": true, "e04_deviations": true, "e04_deviation_least": true, "a12_peers": true, "i03_accepted": true,
+		"a04_nodes": true, "a05_nodes": true, "a12_nodes": true, "a14_nodes": true, "i01_nodes": true,
 		"b02_stalled": true, "b02_stalled_ratio": true, "b08_rise": true, "b08_rise_seconds": true, "f02_peers": true, "f03_drop": true,
 		"f03_blocks": true, "f03_warm_up_seconds": true, "f09_peers": true, "f10_before": true, "f10_outbound": true, "f10_ratio": true}
 	linked := map[string]bool{}

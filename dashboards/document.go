@@ -92,8 +92,15 @@ is needed: the identities are stable, so that links to them go on working after 
 The tables are Go: a dashboard a file, a line or three for each panel. Matchers of the variables are put into each expression, and
 identities, places, links and thresholds are filled in. ` + "`go generate ./dashboards`" + ` writes the JSON and this page. The tests check what
 Grafana's published types and its dashboard linter would, run every expression on a real Prometheus that scrapes a real agent
-beside a real node under load and attack, and draw dashboards from their JSON and what the queries give;
-` + "`PEER_OBSERVER_PICTURES=DIR go test ./dashboards`" + ` draws all and keeps the pictures.
+beside a real node under load and attack, and draw dashboards from their JSON and what the queries give. For pictures to look at, as root:
+
+` + "```sh\nPEER_OBSERVER_PICTURES=/tmp/pictures go test ./dashboards -run TestPanelsHaveData -timeout 40m -v\n```" + `
+
+This draws all dashboards into that directory, after some twenty-five attacks of all classes on the node, one after the other; it takes a quarter of an hour.
+` + "`PEER_OBSERVER_TEST_SCENARIOS=A04,B03`" + ` chooses others.
+Root is for a network namespace, in which peers come from many addresses. Rules run 30 times as fast as they do
+elsewhere, panels don't. The log names for each attack the panels that show it, with the values before and since; an attack
+that no panel about its rule shows is an error, as is one that doesn't alert.
 
 ## The dashboards of the existing peer-observer (Rust), and where they are here
 

@@ -17,6 +17,8 @@ func eclipse() Dashboard {
 				series("Time since the last block", Seconds, "By the node's own clock.",
 					q(`time() - peerobserver_block_connected_timestamp_seconds`, "connected {{who}}"),
 					q(`time() - peerobserver_chain_tip_timestamp_seconds`, "by its header {{who}}")).sized(8, 8).alert("A13", named("a13_ticket_seconds", Ticket), named("a13_page_seconds", Page)),
+				series("Outbound peers over time", Plain, "Those of the node's own choice. When all are lost at once, somebody keeps the node from the network, or the line is down.",
+					q(`sum by (instance, node) (peerobserver_peers_by_connection_type{connection_type=~"outbound-full-relay|block-relay-only"})`, "{{who}}")).sized(8, 8).low(Page).alert("A09", named("a09_page", Ticket), named("a09_ticket", Good)),
 				series("First announcements of blocks", Count, "Within an hour, by the type of the connection that announced a block first. In a healthy node outbound peers are among the first.",
 					q(`sum by (connection_type) (increase(peerobserver_block_first_announcements_total[1h])) > 0`, "{{connection_type}}")).sized(8, 8).stacked(),
 				series("First announcements by network", Count, "Within an hour. Blocks that come first through one network only are a hint that the others are under somebody's control.",

@@ -28,13 +28,18 @@ func emptyInTheLab() map[string]string {
 		relayed   = "addresses come now and then"
 		calm      = "nothing of it happens in a network of three nodes"
 		otherNode = "this node is not one of that kind"
+		quiet     = "nobody has got 100 kB of announcements"
 	)
 	return map[string]string{
 		"addresses, Addresses in an addr message received, A":           "all peers speak addrv2",
+		"alerts, Announcements that wait for one peer, B":               otherNode,
+		"alerts, Clocks of new peers, A":                                "fewer than eight peers have come",
 		"alerts, Addresses dated ahead, A":                              relayed,
 		"alerts, Addresses that nobody can have, A":                     relayed,
 		"alerts, Transactions asked for again, of those sent, A":        calm,
 		"alerts, Asked for and not offered, A":                          rare,
+		"alerts, Peers that only listen, A":                             quiet,
+		"alerts, More peers that only listen, A":                        quiet,
 		"alerts, Addresses of a day, A":                                 "the median of the time before is zero: no address has come",
 		"alerts, Peers of a network left, A":                            loopback,
 		"addresses, Addresses per message, A":                           "the node relays an address to two of its peers, by chance not to the observer",
@@ -75,11 +80,19 @@ func emptyInTheLab() map[string]string {
 
 // Every query of every panel gives data on a real Prometheus that scrapes a real agent
 // beside a real node with peers and traffic, under attack; and dashboards can be drawn from
-// their own JSON and those results. PEER_OBSERVER_PICTURES names a directory for pictures
-// of all of them, for people to look at.
+// their own JSON and those results. With PEER_OBSERVER_PICTURES there are more attacks, and
+// pictures of all dashboards.
 func TestPanelsHaveData(t *testing.T) {
 	began := time.Now()
-	r := newRig(t)
+	var options rigOptions
+	if pictures() != "" {
+		if os.Getenv(envInside) == "" {
+			inNamespace(t)
+			return
+		}
+		options = attackOptions(t)
+	}
+	r := newRig(t, options)
 	traffic, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -96,6 +109,14 @@ func TestPanelsHaveData(t *testing.T) {
 	r.live(t.Context(), 8)
 	r.attack("reorganization", "mutated-blocks", "malformed-messages", "ping-flood")
 	r.live(t.Context(), 2)
+	if pictures() != "" {
+		stop()
+		<-done
+		r.attackForPictures()
+		for _, d := range parsed(t) {
+			r.draw(d)
+		}
+	}
 	t.Logf("load and attacks after %v", time.Since(began))
 
 	allowed := emptyInTheLab()
@@ -135,7 +156,7 @@ func TestPanelsHaveData(t *testing.T) {
 	for _, d := range parsed(t) {
 		// These have panels of all kinds but one; drawing takes seconds under the race
 		// detector.
-		if os.Getenv("PEER_OBSERVER_PICTURES") != "" || d.UID == "peerobserver-observer" || d.UID == "peerobserver-spies" {
+		if pictures() == "" && (d.UID == "peerobserver-observer" || d.UID == "peerobserver-spies") {
 			r.draw(d)
 		}
 	}
@@ -152,7 +173,7 @@ func (r *rig) draw(d picture.Dashboard) {
 		r.t.Errorf("%s: %v", d.UID, err)
 		return
 	}
-	if directory := os.Getenv("PEER_OBSERVER_PICTURES"); directory != "" {
+	if directory := pictures(); directory != "" {
 		if err := os.WriteFile(filepath.Join(directory, d.UID+".png"), image, 0o644); err != nil {
 			r.t.Error(err)
 		}
@@ -176,14 +197,7 @@ func (r *rig) draw(d picture.Dashboard) {
 
 // shown is the time since the scrapes began.
 func (r *rig) shown() picture.Options {
-	end := time.Now().Add(-time.Second).Truncate(time.Second)
-	return picture.Options{
-		Client: picture.Client{URL: r.prometheus.URL(), HTTP: http.DefaultClient},
-		Span:   picture.Span{Start: r.began.Truncate(time.Second), End: end, Step: time.Second},
-		Variables: map[string]string{
-			"job": ".+", "instance": ".+", "node": ".*", "__rate_interval": "5s", "__range": fmt.Sprintf("%ds", int(end.Sub(r.began).Seconds())),
-		},
-	}
+	return picture.Since(r.began, picture.Client{URL: r.prometheus.URL(), HTTP: http.DefaultClient})
 }
 
 // annotationsHaveData evaluates what marks the time line.

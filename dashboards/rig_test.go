@@ -1,11 +1,13 @@
 package dashboards_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -33,10 +35,18 @@ type rig struct {
 	began      time.Time
 }
 
-func newRig(t *testing.T) *rig {
+// rigOptions say how a rig differs from the usual one.
+type rigOptions struct {
+	node       regtest.Config           // further settings of the observed node
+	intervals  map[string]time.Duration // other intervals of methods of RPC
+	thresholds map[string]float64       // further thresholds
+}
+
+func newRig(t *testing.T, options rigOptions) *rig {
 	t.Helper()
 	r := &rig{t: t}
-	observed := regtest.WithTracepoints(t, regtest.Config{Debug: []string{"net", "mempool", "validation", "cmpctblock"}})
+	options.node.Debug = append(options.node.Debug, "net", "mempool", "validation", "cmpctblock")
+	observed := regtest.WithTracepoints(t, options.node)
 	in, out := regtest.ForTest(t, regtest.Config{}), regtest.ForTest(t, regtest.Config{})
 	r.nodes = []*regtest.Node{observed, in, out}
 	r.must(in.Connect(t.Context(), observed))
@@ -45,10 +55,12 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	web := freeAddress(t)
-	agent := startAgent(t, observed, web)
+	agent := startAgent(t, observed, web, options.intervals)
 
 	rules := t.TempDir()
-	r.must(alerts.Write(rules, alerts.Options{TimeScale: timeScale, Thresholds: map[string]float64{"warm_up_seconds": 3}}))
+	thresholds := map[string]float64{"warm_up_seconds": 3}
+	maps.Copy(thresholds, options.thresholds)
+	r.must(alerts.Write(rules, alerts.Options{TimeScale: timeScale, Thresholds: thresholds}))
 	r.prometheus = servers.StartPrometheus(t, servers.PrometheusConfig{
 		Binaries: servers.ForTest(t, servers.Newest), Interval: 500 * time.Millisecond, // for rules of a thirtieth of their time
 		Scrapes:   []servers.Scrape{{Job: "peer-observer", Address: web}},
@@ -68,7 +80,7 @@ func newRig(t *testing.T) *rig {
 
 // startAgent builds and runs the agent, gives its process id, and waits until all its
 // sources are up.
-func startAgent(t *testing.T, n *regtest.Node, web string) int {
+func startAgent(t *testing.T, n *regtest.Node, web string, intervals map[string]time.Duration) int {
 	t.Helper()
 	program := os.Getenv("PEER_OBSERVER_TEST_PROGRAM")
 	if program == "" {
@@ -85,7 +97,7 @@ func startAgent(t *testing.T, n *regtest.Node, web string) int {
 		"getpeerinfo", "getnettotals", "getmempoolinfo", "getmemoryinfo", "uptime", "getaddrmaninfo", "getnetworkinfo", "getblockchaininfo", "getchaintips",
 		"getchaintxstats", "getorphantxs", "estimatesmartfee", "listbanned", "getrawaddrman",
 	} {
-		args = append(args, "--extractor.rpc.interval."+method+"=3s")
+		args = append(args, fmt.Sprintf("--extractor.rpc.interval.%s=%v", method, cmp.Or(intervals[method], 3*time.Second)))
 	}
 	log, err := os.Create(filepath.Join(t.TempDir(), "agent.log"))
 	if err != nil {
@@ -185,15 +197,18 @@ func (r *rig) attack(names ...string) {
 			if err := s.Run(r.t.Context(), r.target); err != nil {
 				r.t.Fatalf("scenario %s: %v", name, err)
 			}
-			r.eventually(s.Alert, func() error {
-				value, err := r.prometheus.Value(r.t.Context(), fmt.Sprintf(`count(max_over_time(ALERTS{alertname=%q,alertstate="firing"}[5m])) or vector(0)`, s.Alert))
-				if err == nil && value == 0 {
-					err = errors.New("not firing")
-				}
-				return err
-			})
+			r.eventually(s.Alert, func() error { return r.fired(s.Alert) })
 		}
 	}
+}
+
+// fired says whether an alert has fired within five minutes.
+func (r *rig) fired(alert string) error {
+	value, err := r.prometheus.Value(r.t.Context(), fmt.Sprintf(`count(max_over_time(ALERTS{alertname=%q,alertstate="firing"}[5m])) or vector(0)`, alert))
+	if err == nil && value == 0 {
+		err = errors.New("not firing")
+	}
+	return err
 }
 
 func (r *rig) must(err error) {

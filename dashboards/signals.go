@@ -45,7 +45,7 @@ func signals() []Panel {
 		series("Addresses that nobody can have", Share, "Of the addresses received within ten minutes.",
 			q(`sum by (instance, node) (increase(peerobserver_p2p_addr_unroutable_entries_total{direction="inbound"}[10m])) / (sum by (instance, node) (increase(peerobserver_p2p_addr_received_entries_total[10m])) > 0)`, "{{who}}")).sized(8, 8).alert("A04", named("a04_unroutable_ratio", Page)),
 		series("Addresses of a day", Plain, "Distinct addresses that came within a day, by the median of the last four weeks.",
-			q(`sum by (instance, node) (peerobserver_p2p_addr_unique_day) / (sum by (instance, node) (quantile_over_time(0.5, peerobserver_p2p_addr_unique_day[28d])) > 0)`, "{{who}}")).sized(8, 8).alert("A05", named("a05_rise", Ticket)),
+			q(`sum by (instance, node) (peerobserver_p2p_addr_unique_day) / (sum by (instance, node) (quantile_over_time(0.5, peerobserver_p2p_addr_unique_day[28d])) > 0)`, "{{who}}")).sized(8, 8).alert("A05", named("a05_rise", Ticket), named("a05_rise_page", Page)),
 		series("Entries of one group of sources", Plain, "Positions of the table of new addresses that the largest network group of sources has filled; the design lets it have 4,096.",
 			q(`max by (instance, node) (peerobserver_addrman_source_netgroup_top_ratio{table="new"}) * sum by (instance, node) (peerobserver_addrman_entries{table="new"})`, "{{who}}")).sized(8, 8).alert("A06", named("a06_entries", Ticket)),
 		series("Sources less mixed than before", Share, "How far the entropy of the sources of new addresses is below its median of a week.",

@@ -8,6 +8,10 @@ func spies() Dashboard {
 			{Title: "Who only listens", Panels: []Panel{
 				series("Peers that only listen", Plain, "Inbound peers that have been connected for an hour, got 100 kB of announcements and gave nothing.",
 					q(`peerobserver_peers_listening_only`, "{{who}}")).sized(8, 8),
+				series("Peers that take", Plain, "Inbound peers that got 100 kB of announcements or more, by what they gave in return. Four of ten that give nothing are usual.",
+					q(`peerobserver_peers_announced_to`, "gave {{gave}} {{who}}")).sized(8, 8).stacked(),
+				series("Asked for addresses by one network group", Plain, "getaddr messages within half an hour to an hour, of the group that sends most. Nodes ask once in a connection.",
+					q(`peerobserver_p2p_getaddr_top_netgroup`, "{{who}}")).sized(8, 8),
 				series("Crawlers", PerSecond, "Requests for addresses that the node received, and inbound connections that were opened. Crawlers ask once in each connection and leave.",
 					q(`sum(rate(peerobserver_p2p_messages_total{message="getaddr",direction="inbound"}[$__rate_interval]))`, "getaddr"),
 					q(`sum(rate(peerobserver_connections_opened_total{direction="inbound"}[$__rate_interval]))`, "connections")).sized(8, 8),
@@ -23,8 +27,9 @@ func spies() Dashboard {
 			{Title: "Who is one behind many", Panels: []Panel{
 				series("Peers that look alike", Share, "Share of the largest class of peers with the same user agent, version, services and relay flag. A release of Bitcoin Core that everybody uses is a class too: it is the jump that tells.",
 					q(`peerobserver_peers_fingerprint_top_ratio`, "{{who}}")).sized(8, 8),
-				series("User agents of one network group", Plain, "Distinct user agents of inbound peers of one group within this hour: software that changes its name shows.",
-					q(`peerobserver_peers_user_agents_per_netgroup_max`, "{{who}}")).sized(8, 8),
+				series("User agents of one network group", Plain, "Distinct user agents of inbound peers of one group within half an hour to an hour: of the group with most, and of those with 20 connections or more. Software that changes its name shows.",
+					q(`peerobserver_peers_user_agents_per_netgroup_max`, "any group {{who}}"),
+					q(`peerobserver_connections_user_agents_top_netgroup`, "20 connections {{who}}")).sized(8, 8),
 				series("Opened from one network group", Plain, "Inbound connections within five minutes from the group that opens most.",
 					q(`peerobserver_connections_opened_top_netgroup`, "{{who}}")).sized(8, 8),
 				series("Largest network group", Share, "Share of the largest group in the peers.",

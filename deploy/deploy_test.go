@@ -5,8 +5,10 @@ package deploy
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/peerobserver/peerobserver/exporters/prometheus"
 	"github.com/peerobserver/peerobserver/lab/lock"
+	"github.com/peerobserver/peerobserver/lab/regtest"
 	"github.com/peerobserver/peerobserver/lab/servers"
 	"github.com/peerobserver/peerobserver/proto/event"
 )
@@ -319,6 +322,66 @@ func TestConfigurationFiles(t *testing.T) {
 	}
 }
 
+// The servers of the Compose file run with the flags that it gives them and the files that
+// it shows them, but on ports of their own.
+func TestComposeServersRun(t *testing.T) {
+	services := compose(t)
+	// flags are those of a service without the ones that name places in the container.
+	flags := func(s service, places ...string) (list []string) {
+		for _, argument := range s.Command {
+			name, _, _ := strings.Cut(strings.TrimPrefix(argument, "--"), "=")
+			if !slices.Contains(places, name) {
+				list = append(list, argument)
+			}
+		}
+		return list
+	}
+
+	alertmanager := services["alertmanager"]
+	if rest := flags(alertmanager, "config.file", "storage.path", "web.listen-address"); !slices.Equal(rest, []string{"--cluster.listen-address="}) {
+		t.Errorf("Alertmanager has flags that the test doesn't give it: %v", rest)
+	}
+	receiver := servers.StartAlertmanager(t, servers.ForTest(t, servers.Newest), alertmanager.source(alertmanager.flag("config.file")))
+
+	// Beside the configuration file, the rules are where Prometheus looks for them.
+	prom := services["prometheus"]
+	dir := t.TempDir()
+	rules, err := filepath.Abs("../alerts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(rules, filepath.Join(dir, "rules")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "prometheus.yml")
+	config := read(t, prom.source(prom.flag("config.file")))
+	config = strings.ReplaceAll(config, alertmanager.flag("web.listen-address"), strings.TrimPrefix(receiver.URL(), "http://"))
+	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := servers.StartPrometheus(t, servers.PrometheusConfig{
+		Binaries: servers.BuiltForTest(t), ConfigFile: file, Args: flags(prom, "config.file", "storage.tsdb.path", "web.listen-address"),
+	})
+	if err := regtest.Eventually(t.Context(), func() error {
+		targets, err := p.Targets(t.Context())
+		if err == nil && (len(targets) != 1 || targets[0].URL != "http://"+prometheus.DefaultListenAddress+"/metrics") {
+			err = fmt.Errorf("it scrapes %+v", targets)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	// It takes OTLP, if only to say that this is none.
+	response, err := http.Post(p.URL()+"/api/v1/otlp/v1/metrics", "application/x-protobuf", strings.NewReader("nothing"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusBadRequest {
+		t.Errorf("what isn't OTLP is answered with %s", response.Status)
+	}
+}
+
 // The rules about which alert keeps which quiet are those of the example.
 func TestAlertmanagerInhibitsAsTheExample(t *testing.T) {
 	inhibit := func(file string) []any {
@@ -340,7 +403,15 @@ func TestAlertmanagerInhibitsAsTheExample(t *testing.T) {
 // password publishes.
 func TestNATSConfiguration(t *testing.T) {
 	t.Setenv("NATS_PASSWORD", "secret")
-	options, err := server.ProcessConfigFile("nats.conf")
+	service := compose(t)["nats"]
+	// By the command of the Compose file, as nats-server reads it.
+	command := slices.Clone(service.Command)
+	for i := range command {
+		if file := service.source(command[i]); file != "" {
+			command[i] = file
+		}
+	}
+	options, err := server.ConfigureOptions(flag.NewFlagSet("nats-server", flag.ContinueOnError), command, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,6 +177,9 @@ func (f *finder) withoutProcess() (*Node, error) {
 			n.RPCAddress)}
 	}
 	n.miss("process", "none is seen here: only RPC can be used")
+	if n.Chain == "" {
+		n.miss("chain", "it isn't known without the process: give --bitcoin.chain, which a P2P link needs")
+	}
 	return n, nil
 }
 

@@ -266,6 +266,9 @@ func TestNodeWithoutAProcess(t *testing.T) {
 	if n.PID != 0 || n.RPCAddress != "192.0.2.7:1" || n.CookieFile != cookie {
 		t.Errorf("remote node %+v, want no process", n)
 	}
+	if !slices.ContainsFunc(n.Missing, func(m Missing) bool { return m.What == "chain" && strings.Contains(m.Reason, "--bitcoin.chain") }) {
+		t.Errorf("it doesn't say that the chain isn't known: %v", n.Missing)
+	}
 	n, err = Find(t.Context(), Options{ProcRoot: proc.root, RPCAddress: "192.0.2.7:1", Datadir: dir, Chain: "regtest"})
 	if err != nil {
 		t.Fatal(err)

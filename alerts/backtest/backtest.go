@@ -9,7 +9,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,9 +29,13 @@ import (
 const (
 	// DefaultInterval is the time between two scrapes.
 	DefaultInterval = 15 * time.Second
+	// maxInterval is the longest one.
+	maxInterval = 24 * time.Hour
 	// maxGap is after how long without any event nothing was recorded: an agent says how
 	// it is every few seconds. No rule is evaluated then, and every alert ends.
 	maxGap = 5 * time.Minute
+	// defaultBatch is the number of scrapes after which the rules are evaluated at their times.
+	defaultBatch = 240
 	// maxAlerts bounds what is reported.
 	maxAlerts = 100_000
 )
@@ -48,6 +54,8 @@ type Config struct {
 	Options archive.Options
 	// Rules changes the rules.
 	Rules alerts.Options
+	// IDs are those of the rules to evaluate; all when empty.
+	IDs []string
 	// Interval is the time between two scrapes; DefaultInterval when 0.
 	Interval time.Duration
 	// Networks knows autonomous systems and prefix lists; those that are built in when nil.
@@ -122,21 +130,27 @@ func (r *Result) ends(i int, at time.Time) {
 // Run reads the archive and evaluates the rules. What it came to until an error is given
 // too.
 func Run(ctx context.Context, config Config, logger *slog.Logger) (*Result, error) {
+	return run(ctx, config, logger, defaultBatch)
+}
+
+// run evaluates the rules after so many scrapes at a time.
+func run(ctx context.Context, config Config, logger *slog.Logger, batch int) (*Result, error) {
 	if config.Interval == 0 {
 		config.Interval = DefaultInterval
 	}
-	if config.Interval < time.Millisecond {
-		return nil, fmt.Errorf("backtest: an interval of %v between two scrapes is too short", config.Interval)
+	if config.Interval < time.Millisecond || config.Interval > maxInterval {
+		return nil, fmt.Errorf("backtest: an interval of %v between two scrapes: choose one from %v to %v", config.Interval, time.Millisecond, maxInterval)
 	}
-	rules, err := loadRules(config.Rules)
+	rules, err := loadRules(config.Rules, config.IDs)
 	if err != nil {
 		return nil, fmt.Errorf("backtest: %w", err)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &sampler{ctx: ctx, cancel: cancel, interval: config.Interval, rules: rules, store: newStore(rules.keep)}
+	s := &sampler{ctx: ctx, cancel: cancel, interval: config.Interval, batch: batch, rules: rules}
+	s.newStore()
 	s.sink, err = metrics.New(metrics.Config{
-		Remote: true, NodeLabel: true, Networks: config.Networks, Clock: func() time.Time { return s.now },
+		Remote: true, NodeLabel: true, Networks: config.Networks, Clock: func() time.Time { return s.now }, Only: rules.read,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("backtest: %w", err)
@@ -148,7 +162,10 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) (*Result, erro
 	err = replayer.Run(ctx)
 	if err == nil && ctx.Err() == nil && s.started {
 		s.scrape()
+		s.evaluate()
 	}
+	// They came rule by rule.
+	slices.SortStableFunc(s.result.Alerts, func(a, b Alert) int { return a.Fired.Compare(b.Fired) })
 	s.result.Events, s.result.Damages = replayer.Events(), replayer.Damages()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -160,21 +177,27 @@ func Run(ctx context.Context, config Config, logger *slog.Logger) (*Result, erro
 }
 
 // sampler is the sink of the replay: before the first event after the time of a scrape it
-// scrapes.
+// scrapes, and now and then evaluates the rules at the times of the scrapes.
 type sampler struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	interval time.Duration
+	batch    int
 	rules    *ruleSet
 	store    *store
 	sink     *metrics.Sink
 	result   Result
 
-	// now is the time of the archive, next that of the next scrape.
-	started   bool
-	now, next time.Time
+	// now is the time of the archive, next that of the next scrape, since that of the first
+	// event: when the agent started, as far as the rules are concerned.
+	started          bool
+	now, next, since time.Time
+	// pending is the number of scrapes at the end of which the rules are not yet evaluated.
+	pending int
 	// names are those of the metrics of the scrapes so far.
 	names map[string]bool
+	// key is room for that of a series.
+	key []byte
 }
 
 // HandleEvent implements event.Sink.
@@ -182,18 +205,14 @@ func (s *sampler) HandleEvent(e *event.Event) {
 	at := e.Time()
 	switch gap := at.Sub(s.now); {
 	case !s.started:
-		s.started = true
+		s.started, s.since = true, at
 		s.begin(at)
 	case gap > maxGap:
-		s.result.Gaps++
-		s.rules.interrupt(s.now, &s.result)
-		s.begin(at)
+		s.interrupt(at)
 	case gap < -maxGap:
 		// The time before was that of a broken clock.
-		s.result.Gaps++
-		s.rules.interrupt(s.now, &s.result)
-		s.store = newStore(s.rules.keep)
-		s.begin(at)
+		s.interrupt(at)
+		s.newStore()
 	}
 	for !s.next.After(at) && s.ctx.Err() == nil {
 		s.scrape()
@@ -204,13 +223,25 @@ func (s *sampler) HandleEvent(e *event.Event) {
 	s.sink.HandleEvent(e)
 }
 
+// interrupt ends everything before a gap.
+func (s *sampler) interrupt(at time.Time) {
+	s.evaluate()
+	s.result.Gaps++
+	s.rules.interrupt(s.now, &s.result)
+	s.begin(at)
+}
+
+func (s *sampler) newStore() {
+	s.store = newStore(s.rules.keep, (time.Duration(s.batch) * s.interval).Milliseconds())
+}
+
 // begin sets the clock.
 func (s *sampler) begin(at time.Time) {
 	s.now = at
 	s.next = at.Truncate(s.interval).Add(s.interval)
 }
 
-// scrape takes a sample of all metrics and evaluates the rules.
+// scrape takes a sample of all metrics.
 func (s *sampler) scrape() {
 	at := s.next
 	s.now, s.next = at, at.Add(s.interval)
@@ -220,12 +251,13 @@ func (s *sampler) scrape() {
 		return
 	}
 	if s.names == nil {
-		s.names = map[string]bool{"up": true}
+		s.names = map[string]bool{}
 	}
 	s.result.Scrapes++
 	round := s.result.Scrapes
 	t := at.UnixMilli()
 	s.add("up", nil, "", "", t, 1, round)
+	s.add("process_start_time_seconds", nil, "", "", t, float64(s.since.UnixNano())/1e9, round)
 	for _, family := range families {
 		name := family.GetName()
 		for _, m := range family.GetMetric() {
@@ -239,18 +271,26 @@ func (s *sampler) scrape() {
 			}
 		}
 	}
-	names := make([]string, 0, len(s.names))
-	for name := range s.names {
-		names = append(names, name)
-	}
-	s.store.end(names, t, round)
+	s.store.end(slices.Collect(maps.Keys(s.names)), t, round)
 	if s.result.From.IsZero() {
 		s.result.From = at.UTC()
 	}
 	s.result.To = at.UTC()
-	if err := s.rules.evaluate(s.ctx, s.store, at, round, &s.result); err != nil {
+	if s.pending++; s.pending == s.batch {
+		s.evaluate()
+	}
+}
+
+// evaluate evaluates the rules at the times of the last scrapes.
+func (s *sampler) evaluate() {
+	if s.pending == 0 || s.ctx.Err() != nil {
+		return
+	}
+	first := s.next.Add(-time.Duration(s.pending) * s.interval)
+	if err := s.rules.evaluate(s.ctx, s.store, span{first, s.interval, s.pending}, &s.result); err != nil {
 		s.cancel(err)
 	}
+	s.pending = 0
 }
 
 // histogram adds the series of a classic histogram.
@@ -258,29 +298,44 @@ func (s *sampler) histogram(name string, m *dto.Metric, t int64, round uint64) {
 	h := m.GetHistogram()
 	s.add(name+"_count", m, "", "", t, float64(h.GetSampleCount()), round)
 	s.add(name+"_sum", m, "", "", t, h.GetSampleSum(), round)
+	if name += "_bucket"; s.rules.keep[name] == 0 {
+		return
+	}
 	infinite := false
 	for _, b := range h.GetBucket() {
 		infinite = infinite || math.IsInf(b.GetUpperBound(), 1)
-		s.add(name+"_bucket", m, "le", strconv.FormatFloat(b.GetUpperBound(), 'g', -1, 64), t, float64(b.GetCumulativeCount()), round)
+		s.add(name, m, "le", strconv.FormatFloat(b.GetUpperBound(), 'g', -1, 64), t, float64(b.GetCumulativeCount()), round)
 	}
 	if !infinite {
-		s.add(name+"_bucket", m, "le", "+Inf", t, float64(h.GetSampleCount()), round)
+		s.add(name, m, "le", "+Inf", t, float64(h.GetSampleCount()), round)
 	}
 }
 
 // add adds a sample with the labels of a metric and one more.
 func (s *sampler) add(name string, m *dto.Metric, label, text string, t int64, v float64, round uint64) {
-	if _, wanted := s.rules.keep[name]; !wanted {
+	keep, wanted := s.store.keep[name]
+	if !wanted {
 		return
 	}
 	s.names[name] = true
-	b := labels.NewBuilder(labels.EmptyLabels())
-	b.Set(model.MetricNameLabel, name).Set("job", job).Set("instance", instance)
+	// The key of a series is its labels in the order in which they are gathered.
+	s.key = append(append(s.key[:0], text...), 0)
 	for _, pair := range m.GetLabel() {
-		b.Set(pair.GetName(), pair.GetValue())
+		s.key = append(append(s.key, pair.GetName()...), 0)
+		s.key = append(append(s.key, pair.GetValue()...), 0)
 	}
-	if label != "" {
-		b.Set(label, text)
+	one := s.store.find(name, s.key)
+	if one == nil {
+		b := labels.NewBuilder(labels.EmptyLabels())
+		b.Set(model.MetricNameLabel, name).Set("job", job).Set("instance", instance)
+		for _, pair := range m.GetLabel() {
+			b.Set(pair.GetName(), pair.GetValue())
+		}
+		if label != "" {
+			b.Set(label, text)
+		}
+		one = s.store.create(name, s.key, b.Labels())
 	}
-	s.store.add(b.Labels(), t, v, round)
+	one.round = round
+	one.append(sample{t, v}, t-keep)
 }

@@ -147,6 +147,9 @@ func TestMistakes(t *testing.T) {
 		"a short interval":          {Paths: files, Interval: time.Nanosecond},
 		"a threshold that isn't":    {Paths: files, Rules: alerts.Options{Thresholds: map[string]float64{"nonsense": 1}}},
 		"an interval below nothing": {Paths: files, Interval: -time.Second},
+		"a long interval":           {Paths: files, Interval: 1_000_000 * time.Hour},
+		"a rule that isn't":         {Paths: files, IDs: []string{"I01", "Z99"}},
+		"a rule without a name":     {Paths: files, IDs: []string{""}},
 	} {
 		if result, err := backtest.Run(t.Context(), config, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("%s: %+v", what, result)

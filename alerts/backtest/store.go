@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -22,7 +23,7 @@ type store struct {
 	// keep is for how long samples of a metric are looked back to, in milliseconds; others
 	// aren't stored.
 	keep map[string]int64
-	// series are those of each metric, by the text of their labels.
+	// series are those of each metric, each by a key that tells its labels.
 	series map[string]map[string]*series
 }
 
@@ -39,50 +40,68 @@ type sample struct {
 	v float64
 }
 
-var _ chunks.Sample = sample{}
+var _ chunks.Sample = (*sample)(nil)
 
 // T is the time, F the value; there are no native histograms.
-func (s sample) T() int64                      { return s.t }
-func (s sample) F() float64                    { return s.v }
-func (s sample) H() *histogram.Histogram       { return nil }
-func (s sample) FH() *histogram.FloatHistogram { return nil }
-func (s sample) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
-func (s sample) Copy() chunks.Sample           { return s }
+func (s *sample) T() int64                      { return s.t }
+func (s *sample) F() float64                    { return s.v }
+func (s *sample) H() *histogram.Histogram       { return nil }
+func (s *sample) FH() *histogram.FloatHistogram { return nil }
+func (s *sample) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
+func (s *sample) Copy() chunks.Sample           { return &sample{s.t, s.v} }
 
-func newStore(keep map[string]int64) *store {
+// samples implements storage.Samples.
+type samples []sample
+
+func (s samples) Get(i int) chunks.Sample { return &s[i] }
+func (s samples) Len() int                { return len(s) }
+
+// newStore makes a store of the metrics that are looked back to. What is asked for is up to
+// more milliseconds older than the newest sample.
+func newStore(back map[string]int64, more int64) *store {
+	keep := make(map[string]int64, len(back))
+	for name, ms := range back {
+		keep[name] = ms + more
+	}
 	return &store{keep: keep, series: map[string]map[string]*series{}}
 }
 
-// add adds a sample of a metric; round is the number of the scrape or evaluation.
-func (s *store) add(l labels.Labels, t int64, v float64, round uint64) {
-	name := l.Get(model.MetricNameLabel)
-	keep, wanted := s.keep[name]
-	if !wanted {
-		return
-	}
+// find gives the series of a metric with a key, nil when there is none.
+func (s *store) find(name string, key []byte) *series { return s.series[name][string(key)] }
+
+// create adds a series of a metric with a key of its own.
+func (s *store) create(name string, key []byte, l labels.Labels) *series {
 	all := s.series[name]
 	if all == nil {
 		all = map[string]*series{}
 		s.series[name] = all
 	}
-	key := l.String()
-	one := all[key]
-	if one == nil {
-		one = &series{labels: l}
-		all[key] = one
-	}
-	one.round = round
-	one.append(sample{t, v}, t-keep)
+	one := &series{labels: l}
+	all[string(key)] = one
+	return one
 }
+
+func compareTime(x sample, t int64) int { return cmp.Compare(x.t, t) }
 
 // append adds a sample and drops those before a time.
 func (s *series) append(x sample, from int64) {
 	s.samples = append(s.samples, x)
-	old, _ := slices.BinarySearchFunc(s.samples, from, func(x sample, from int64) int { return int(x.t - from) })
+	old, _ := slices.BinarySearchFunc(s.samples, from, compareTime)
 	// Moving less than half would cost more than it saves.
 	if old > len(s.samples)/2 {
 		s.samples = append(s.samples[:0], s.samples[old:]...)
 	}
+}
+
+// gone marks a series that isn't there at a time; it is false when nothing of it is kept
+// any more.
+func (s *series) gone(t, keep int64) bool {
+	last := s.samples[len(s.samples)-1]
+	if !value.IsStaleNaN(last.v) {
+		s.append(sample{t, math.Float64frombits(value.StaleNaN)}, t-keep)
+		return true
+	}
+	return t-last.t <= keep
 }
 
 // end marks what a round didn't have any more, among the metrics that from names.
@@ -92,10 +111,7 @@ func (s *store) end(from []string, t int64, round uint64) {
 			if one.round == round {
 				continue
 			}
-			last := one.samples[len(one.samples)-1]
-			if !value.IsStaleNaN(last.v) {
-				one.append(sample{t, math.Float64frombits(value.StaleNaN)}, t-s.keep[name])
-			} else if t-last.t > s.keep[name] {
+			if !one.gone(t, s.keep[name]) {
 				delete(s.series[name], key)
 			}
 		}
@@ -159,18 +175,15 @@ type seriesSet struct {
 }
 
 func (s *seriesSet) add(one *series, from, to int64) {
-	compare := func(x sample, t int64) int { return int(x.t - t) }
-	begin, _ := slices.BinarySearchFunc(one.samples, from, compare)
-	end, _ := slices.BinarySearchFunc(one.samples, to+1, compare)
+	begin, _ := slices.BinarySearchFunc(one.samples, from, compareTime)
+	end, _ := slices.BinarySearchFunc(one.samples, to+1, compareTime)
 	if begin >= end {
 		return
 	}
 	// The engine reads them before the next sample is added.
-	list := make([]chunks.Sample, 0, end-begin)
-	for _, x := range one.samples[begin:end] {
-		list = append(list, x)
-	}
-	s.list = append(s.list, storage.NewListSeries(one.labels, list))
+	s.list = append(s.list, &storage.SeriesEntry{Lset: one.labels, SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
+		return storage.NewListSeriesIterator(samples(one.samples[begin:end]))
+	}})
 }
 
 // Next implements storage.SeriesSet, as do the others.

@@ -12,23 +12,24 @@ import (
 
 // What is kept is what the rules look back to, whatever is scraped for how long.
 func TestStoreIsBounded(t *testing.T) {
-	rules, err := loadRules(alerts.Options{})
+	rules, err := loadRules(alerts.Options{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	week := (7*24*time.Hour + lookback).Milliseconds()
 	for name, keep := range map[string]int64{
-		"peerobserver:stale_tips": week, "peerobserver_orphans": lookback.Milliseconds(), "peerobserver_node_up": (lookback + time.Minute).Milliseconds(),
+		"peerobserver:stale_tips": week, "peerobserver_orphans": lookback.Milliseconds(), "peerobserver_link_up": (lookback + time.Minute).Milliseconds(),
 	} {
 		if rules.keep[name] != keep {
 			t.Errorf("%s is kept for %d ms, want %d", name, rules.keep[name], keep)
 		}
 	}
-	st := newStore(map[string]int64{"a": time.Minute.Milliseconds()})
+	st := newStore(map[string]int64{"a": time.Minute.Milliseconds()}, 0)
+	one := st.create("a", []byte("x"), labels.FromStrings(model.MetricNameLabel, "a", "x", "y"))
 	for round := range uint64(10_000) {
 		t := int64(round) * 15_000
-		st.add(labels.FromStrings(model.MetricNameLabel, "a", "x", "y"), t, 1, round)
-		st.add(labels.FromStrings(model.MetricNameLabel, "b"), t, 1, round)
+		one.append(sample{t, 1}, t-st.keep["a"])
+		one.round = round
 		st.end([]string{"a"}, t, round)
 	}
 	if len(st.series) != 1 || len(st.series["a"]) != 1 {

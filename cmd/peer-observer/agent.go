@@ -406,6 +406,11 @@ func build(ctx context.Context, env *environment, flags *agentFlags) (_ *running
 		sinkParts = append(sinkParts, agent.Part{Name: "evidence", Runner: kept})
 	}
 	stream := event.NewStream(sinks...)
+	// What the observer says of itself is numbered as one source, whoever says it.
+	observer := event.NewEmitter(event.SourceObserver, origin, stream, run.ledger)
+	if kept != nil {
+		kept.Publish(observer)
+	}
 
 	// Sources.
 	sources := []agent.Part{{Name: "node", Runner: run.tracker}}
@@ -416,7 +421,7 @@ func build(ctx context.Context, env *environment, flags *agentFlags) (_ *running
 	run.agent = agent.New(agent.Config{
 		Sources: append(sources, extractors...),
 		Sinks:   sinkParts,
-		Status:  event.NewEmitter(event.SourceObserver, origin, stream, run.ledger),
+		Status:  observer,
 		Ledger:  run.ledger,
 		Version: version.Version,
 		Logger:  env.logger,

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 // backtestFlags are the flags of `alerts backtest`.
 type backtestFlags struct {
 	paths      []string
+	rules      []string
 	times      timeRangeFlags
 	networks   networkFlags
 	interval   time.Duration
@@ -33,6 +36,7 @@ func registerAlerts(clause *kingpin.CmdClause, handlers map[string]handler) {
 	flags.times.register(command, "from", "to-time")
 	flags.networks.register(command)
 	command.Flag("interval", "Time between two scrapes, in the archive's time.").Default(backtest.DefaultInterval.String()).DurationVar(&flags.interval)
+	command.Flag("rule", "Evaluate the rule with this id only, such as B04, which is quicker; repeatable.").StringsVar(&flags.rules)
 	command.Flag("threshold", "NAME=NUMBER: replace a threshold of thresholds.rules.yml; repeatable.").StringMapVar(&flags.thresholds)
 	command.Flag("time-scale", "Divide every span of time in the rules by this, for an archive of the lab.").Default("1").Float64Var(&flags.timeScale)
 	command.Flag("format", "Form of the output: text or json.").Default(formatText).EnumVar(&flags.format, formatText, formatJSON)
@@ -59,7 +63,7 @@ func (f *backtestFlags) run(ctx context.Context, env *environment) error {
 		return err
 	}
 	result, err := backtest.Run(ctx, backtest.Config{
-		Paths: f.paths, Options: options, Rules: rules, Interval: f.interval, Networks: networks,
+		Paths: f.paths, Options: options, Rules: rules, IDs: f.rules, Interval: f.interval, Networks: networks,
 	}, env.logger)
 	if result == nil {
 		return withCode(exitUsage, err)
@@ -102,8 +106,8 @@ func ruleOptions(scale float64, thresholds map[string]string) (alerts.Options, e
 		return options, withCode(exitUsage, fmt.Errorf("--time-scale=%v: it must be above zero", scale))
 	}
 	for name, text := range thresholds {
-		var value float64
-		if _, err := fmt.Sscan(text, &value); err != nil {
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(value) || math.IsInf(value, 0) {
 			return options, withCode(exitUsage, fmt.Errorf("--threshold=%s=%s: not a number", name, text))
 		}
 		options.Thresholds[name] = value

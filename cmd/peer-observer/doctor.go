@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -72,7 +70,8 @@ func report(w io.Writer, findings []finding) error {
 }
 
 // examine checks everything that the agent would use by really using it, and leaves
-// everything as it was. With system it also says what the machine is.
+// everything as it was. With system it also says what the machine is, and takes an agent
+// that runs already for the one that is looked at.
 func examine(ctx context.Context, flags *agentFlags, system bool) []finding {
 	if err := flags.check(); err != nil {
 		code := exitUsage
@@ -102,15 +101,15 @@ func examine(ctx context.Context, flags *agentFlags, system bool) []finding {
 		}
 	}
 	if *flags.sources[sourceP2P] {
-		list = append(list, checkListen("p2p", flags.p2pListen, "--extractor.p2p.listen-address"))
+		list = append(list, listening{"p2p", flags.p2pListen, "--extractor.p2p.listen-address", nil}.check(ctx, system))
 	}
 	if flags.nats.url == "" {
-		list = append(list, checkListen("nats", flags.natsListen, "--nats.listen-address, or use the server there with --nats.url"))
+		list = append(list, listening{"nats", flags.natsListen, "--nats.listen-address, or use the server there with --nats.url", ourNATSServer}.check(ctx, system))
 	} else {
 		list = append(list, checkNATS(ctx, flags))
 	}
 	for _, address := range flags.web.addresses {
-		list = append(list, checkListen("web", address, "--web.listen-address"))
+		list = append(list, listening{"web", address, "--web.listen-address", ourWebServer}.check(ctx, system))
 	}
 	return list
 }
@@ -255,19 +254,6 @@ func checkLog(flags *agentFlags, found *node.Node) finding {
 	f.err = file.Close()
 	f.detail = path
 	return f
-}
-
-func checkListen(subject, address, flag string) finding {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		f := finding{subject: subject, err: err, code: exitListen, fix: "choose another address with " + flag}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			f.fix = "the address must be HOST:PORT of this machine: " + flag
-		}
-		return f
-	}
-	detail := listener.Addr().String() + " is free"
-	return finding{subject: subject, detail: detail, err: listener.Close(), code: exitListen}
 }
 
 func checkNATS(ctx context.Context, flags *agentFlags) finding {

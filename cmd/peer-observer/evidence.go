@@ -26,7 +26,7 @@ type evidenceFlags struct {
 
 func (f *evidenceFlags) register(clause *kingpin.CmdClause) {
 	const prefix = "exporter.evidence."
-	clause.Flag("exporter.evidence", "Keep a record of each alert that fires on this node, with the peers behind it, at /alerts/evidence of the web server.").BoolVar(&f.on)
+	clause.Flag("exporter.evidence", "Keep a record of each alert that fires on this node, with the peers behind it, at /alerts/evidence of the web server; publish it when the alert fires and when it ends.").BoolVar(&f.on)
 	clause.Flag(prefix+"prometheus-url", "URL of the Prometheus that evaluates the alert rules; it is asked which fire.").Default(evidence.DefaultURL).StringVar(&f.url)
 	clause.Flag(prefix+"http-config-file", "File that says how to log in there: Prometheus's format for HTTP clients (http_config).").StringVar(&f.http)
 	clause.Flag(prefix+"instance", "Value of the label instance that this agent has in Prometheus; the first --web.listen-address when not given.").StringVar(&f.instance)
@@ -71,6 +71,7 @@ func (f *evidenceFlags) sink(env *environment, web *webFlags, exporter *promethe
 		return nil, withCode(exitUsage, err)
 	}
 	return sink, errors.Join(
+		sink.Register(exporter.Registry()),
 		exporter.Handle("GET "+evidence.Path, sink.Handler(), prometheus.Link{
 			Path: evidence.Path, Text: "Evidence", Description: "the alerts that fire, with the peers behind them, as JSON",
 		}),

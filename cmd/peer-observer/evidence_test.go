@@ -2,17 +2,23 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/peerobserver/peerobserver/alerts"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 	"github.com/peerobserver/peerobserver/lab/scenario"
 	"github.com/peerobserver/peerobserver/lab/servers"
+	"github.com/peerobserver/peerobserver/proto/eventpb"
 )
 
 // evidenceAnswer is what the agent serves at /alerts/evidence.
@@ -41,7 +47,8 @@ type evidenceAnswer struct {
 
 // On a real node a peer floods it with pings, beside an honest one. A real Prometheus
 // evaluates the rules, and the agent has the evidence: the flooder on top, with its last
-// messages. Two agents see the same; the second one shows pseudonyms.
+// messages. Two agents see the same; the second one shows pseudonyms. What they serve is
+// also published: when the alert fires and when it ends.
 func TestEvidenceOfRealAlert(t *testing.T) {
 	node := regtest.WithTracepoints(t, regtest.Config{Debug: []string{"net"}})
 	other := regtest.WithTracepoints(t, regtest.Config{})
@@ -70,6 +77,7 @@ func TestEvidenceOfRealAlert(t *testing.T) {
 	o := observe(t, node, nil, append(fast, "--exporter.evidence.instance="+web, "--web.listen-address="+web)...)
 	o.web = web
 	hidden := observe(t, node, nil, append(fast, "--exporter.evidence.addresses=never", "--exporter.evidence.instance="+web)...)
+	readers := map[*observer]*evidenceReader{o: readEvidence(t, o), hidden: readEvidence(t, hidden)}
 	o.ready()
 	hidden.ready()
 	eventually(t, "the gate to open", func() error {
@@ -86,7 +94,7 @@ func TestEvidenceOfRealAlert(t *testing.T) {
 	}()
 	var found, pseudonyms evidenceAnswer
 	for o, answer := range map[*observer]*evidenceAnswer{o: &found, hidden: &pseudonyms} {
-		eventually(t, "the evidence", func() error {
+		patiently(t, "the evidence", func() error {
 			*answer = evidenceAnswer{}
 			code, body, err := get("http://" + o.web + "/alerts/evidence/B04")
 			if err != nil || code != http.StatusOK {
@@ -144,5 +152,35 @@ func TestEvidenceOfRealAlert(t *testing.T) {
 	}
 	if code, _, err := get("http://" + o.web + "/alerts/evidence/G01"); code != http.StatusNotFound {
 		t.Errorf("evidence of what has not fired: %d, %v", code, err)
+	}
+	// The alert ends when the rule is content with more.
+	options.Thresholds["b04_pings"], options.Thresholds["b04_pings_of_all"] = 1e12, 1e12
+	if err := errors.Join(alerts.Write(rules, options), syscall.Kill(prometheus.PID(), syscall.SIGHUP)); err != nil {
+		t.Fatal(err)
+	}
+	for o, reader := range readers {
+		first, last := reader.ended(t, "B04")
+		if served, published := servedEvidence(t, o, "B04", last.BeganTimeNs), publishedEvidence(last); served != published || len(last.GetPeers()) == 0 {
+			t.Errorf("published is\n%s\nand served\n%s", published, served)
+		}
+		if len(first.GetPeers()) == 0 || first.EndedTimeNs != nil || first.GetBeganTimeNs() != last.GetBeganTimeNs() || first.GetFiredTimeNs() != last.GetFiredTimeNs() {
+			t.Errorf("when it fired it was %v, when it ended %v", first, last)
+		}
+		// The messages stay those of before it fired.
+		for _, p := range first.GetPeers() {
+			i := slices.IndexFunc(last.GetPeers(), func(q *eventpb.EvidencePeer) bool { return q.GetPeerId() == p.GetPeerId() })
+			if i < 0 || len(p.GetLastMessages()) == 0 || !slices.EqualFunc(p.GetLastMessages(), last.GetPeers()[i].GetLastMessages(), func(a, b *eventpb.EvidenceMessage) bool { return proto.Equal(a, b) }) {
+				t.Errorf("peer %d: when it fired %v, when it ended %v", p.GetPeerId(), first, last)
+			}
+			if hasAddress := strings.HasPrefix(p.GetAddress(), "127.0.0.1:"); hasAddress != (reader != readers[hidden]) {
+				t.Errorf("published is the address %s", p.GetAddress())
+			}
+		}
+		if _, err := o.sample(`peerobserver_evidence_left_out_total{what="sample"}`); err != nil {
+			t.Error(err)
+		}
+		if v, err := o.sample(`peerobserver_events_total{event="observer.alert_evidence",source="observer"}`); err != nil || v < 2 {
+			t.Errorf("%v events are counted, %v", v, err)
+		}
 	}
 }

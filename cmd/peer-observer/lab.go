@@ -16,6 +16,7 @@ import (
 func registerLab(clause *kingpin.CmdClause, handlers map[string]handler) {
 	registerLabRun(clause, handlers)
 	registerLabNamespace(clause, handlers)
+	registerLabIncident(clause, handlers)
 	demo := clause.Command("demo", "Observe the node on this machine; where none runs, bring up two regtest nodes with a trickle of honest traffic and observe one of them.")
 	flags := new(agentFlags)
 	flags.register(demo)

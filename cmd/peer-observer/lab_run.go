@@ -25,21 +25,23 @@ type labRunFlags struct {
 	agentPID   int
 	timeScale  float64
 	twin       bool
+	duration   time.Duration
 }
 
 // registerLabRun declares the commands that provoke alerts.
 func registerLabRun(clause *kingpin.CmdClause, handlers map[string]handler) {
-	list := clause.Command("list", "List the scenarios: what each does and which alert must come of it.")
+	list := clause.Command("list", "List the scenarios: what each does and which alert must come of it; and the kinds of honest traffic, of which none may.")
 	handlers[list.FullCommand()] = listScenarios
 
 	run := clause.Command("run", "Provoke alerts on your own regtest node: a fire drill for Prometheus, Alertmanager and whoever they wake.")
 	flags := new(labRunFlags)
-	run.Arg("scenario", "Name of a scenario or id of a rule, see `lab list`.").Required().StringsVar(&flags.names)
+	run.Arg("scenario", "Name of a scenario or id of a rule, or honest traffic (BG1 and so on), see `lab list`.").Required().StringsVar(&flags.names)
 	flags.node.register(run)
 	run.Flag("bitcoin.p2p-address", "IP:PORT where the node accepts P2P connections, on loopback; found by itself when not given.").StringVar(&flags.p2pAddress)
 	run.Flag("agent.pid", "Process id of the agent, for scenarios that stop it.").IntVar(&flags.agentPID)
 	run.Flag("time-scale", "Go so many times faster, for rules written by `lab rules --time-scale`.").Default("1").Float64Var(&flags.timeScale)
 	run.Flag("twin", "Do what resembles it and is harmless instead: nobody may be alerted.").BoolVar(&flags.twin)
+	run.Flag("duration", "How long honest traffic (BG1 and so on) goes on, before it is divided by the time scale; longer if it takes longer.").Default("24h").DurationVar(&flags.duration)
 	handlers[run.FullCommand()] = func(ctx context.Context, env *environment) error { return runScenarios(ctx, env, flags) }
 
 	rules := clause.Command("rules", "Write the alert rules to a directory.")
@@ -59,20 +61,17 @@ func listScenarios(_ context.Context, env *environment) error {
 			fmt.Fprint(table, "\t\t\t\t\tneeds a namespace (`lab namespace`)\n")
 		}
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	listBackgrounds(env.stdout)
+	return nil
 }
 
 func writeRules(dir string, scale float64, thresholds map[string]string) error {
-	options := alerts.Options{TimeScale: scale, Thresholds: map[string]float64{}}
-	if scale <= 0 {
-		return withCode(exitUsage, errors.New("--time-scale must be above zero"))
-	}
-	for name, text := range thresholds {
-		var value float64
-		if _, err := fmt.Sscan(text, &value); err != nil {
-			return withCode(exitUsage, fmt.Errorf("--threshold=%s=%s: not a number", name, text))
-		}
-		options.Thresholds[name] = value
+	options, err := ruleOptions(scale, thresholds)
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -86,6 +85,12 @@ func runScenarios(ctx context.Context, env *environment, flags *labRunFlags) err
 	}
 	if flags.timeScale <= 0 {
 		return withCode(exitUsage, errors.New("--time-scale must be above zero"))
+	}
+	if honest, err := backgrounds(flags.names); err != nil || len(honest) > 0 {
+		if err != nil {
+			return err
+		}
+		return runBackgrounds(ctx, env, flags, honest)
 	}
 	var chosen []scenario.Scenario
 	for _, name := range flags.names {

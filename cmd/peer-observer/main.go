@@ -102,7 +102,11 @@ func parse(app *kingpin.Application, args []string) (selected string, err error)
 			err = errTerminated
 		}
 	}()
-	return app.Parse(args)
+	selected, err = app.Parse(args)
+	if err != nil {
+		err = nameFlag(app, args, err)
+	}
+	return selected, err
 }
 
 // application declares every command and flag.

@@ -246,7 +246,11 @@ func TestMistakesInFlags(t *testing.T) {
 		{[]string{"--web.listen-address=" + address}, exitListen, "--web.listen-address"},
 		{[]string{"--nats.listen-address=" + address, "--web.listen-address=" + freeAddress(t)}, exitListen, "--nats.listen-address"},
 		{[]string{"--extractor.p2p.listen-address=" + address, "--nats.listen-address=127.0.0.1:0", "--web.listen-address=" + freeAddress(t)}, exitListen, "--extractor.p2p.listen-address"},
+		{[]string{"--bitcoin.pid=abc"}, exitUsage, "--bitcoin.pid: \"abc\""},
 		{[]string{"logger", "--source=nothing"}, exitUsage, "nothing"},
+		{[]string{"logger", "--format=xml"}, exitUsage, "--format: "},
+		{[]string{"lab", "rules", "--output=" + t.TempDir(), "--threshold=warm_up_seconds=3s"}, exitUsage, "--threshold=warm_up_seconds=3s"},
+		{[]string{"lab", "rules", "--output=" + t.TempDir(), "--time-scale=0"}, exitUsage, "--time-scale=0"},
 		{[]string{"logger", "--nats.creds=/does/not/exist"}, exitUsage, "/does/not/exist"},
 		{[]string{"metrics", "--web.listen-address=" + address}, exitListen, "--web.listen-address"},
 	} {
@@ -258,6 +262,21 @@ func TestMistakesInFlags(t *testing.T) {
 		lines := strings.Split(text, "\n")
 		if last := lines[len(lines)-1]; !strings.HasPrefix(last, "peer-observer: ") || !strings.Contains(last, c.text) {
 			t.Errorf("%v prints %q, want one line that names %s", c.args, text, c.text)
+		}
+	}
+}
+
+// A variable with a wrong value is named, with its flag.
+func TestMistakesInVariables(t *testing.T) {
+	for variable, name := range map[string]string{
+		"PEER_OBSERVER_BITCOIN_PID=abc":                  "PEER_OBSERVER_BITCOIN_PID (--bitcoin.pid): \"abc\"",
+		"PEER_OBSERVER_EXTRACTOR_P2P=maybe":              "PEER_OBSERVER_EXTRACTOR_P2P (--extractor.p2p): \"maybe\"",
+		"PEER_OBSERVER_EXTRACTOR_RPC_INTERVAL_UPTIME=1x": "PEER_OBSERVER_EXTRACTOR_RPC_INTERVAL_UPTIME (--extractor.rpc.interval.uptime): ",
+		"PEER_OBSERVER_LOG_LEVEL=loud":                   "PEER_OBSERVER_LOG_LEVEL (--log.level): ",
+	} {
+		p := start(t, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, variable) }, "agent")
+		if code := p.wait(); code != exitUsage || !strings.HasPrefix(p.stderr.String(), "peer-observer: "+name) {
+			t.Errorf("%s: exit code %d, it prints %q, want %d and %q", variable, code, p.stderr, exitUsage, name)
 		}
 	}
 }
@@ -295,6 +314,46 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 					t.Errorf("%s, %v prints %q, which lacks %q", c.name, command, out, text)
 				}
 			}
+		}
+	}
+}
+
+// Beside an agent that runs, doctor knows its ports; who checks the flags of one that is
+// to be started is told who has them.
+func TestDoctorBesideAnAgent(t *testing.T) {
+	node := regtest.ForTest(t, regtest.Config{})
+	o := observe(t, node, nil, "--no-extractor.ebpf")
+	o.ready()
+	args := []string{"--no-extractor.ebpf", "--bitcoin.datadir=" + node.DataDir(), "--web.listen-address=" + o.web, "--nats.listen-address=" + o.nats}
+	doctor := start(t, nil, append([]string{"doctor"}, args...)...)
+	if code := doctor.wait(); code != exitOK {
+		t.Errorf("doctor: exit code %d, it prints %s", code, doctor.stdout)
+	}
+	for _, want := range []string{o.web + " is taken by a peer-observer that runs and is ready", o.nats + " is taken by a peer-observer that runs"} {
+		if !strings.Contains(doctor.stdout.String(), want) {
+			t.Errorf("doctor prints %q, which lacks %q", doctor.stdout, want)
+		}
+	}
+	check := start(t, nil, append([]string{"agent", "--config.check"}, args...)...)
+	if code := check.wait(); code != exitListen || len(linesWith(check.stdout.String(), "end it, or choose another address")) != 2 {
+		t.Errorf("--config.check: exit code %d, it prints %s", code, check.stdout)
+	}
+	// Others are not taken for it, whatever they say.
+	strangers, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "\x1b[2Jready")
+	})}
+	go func() { _ = server.Serve(strangers) }()
+	defer server.Close()
+	address := strangers.Addr().String()
+	for flag, other := range map[string]string{"--web.listen-address=": "--nats.listen-address=", "--nats.listen-address=": "--web.listen-address="} {
+		doctor := start(t, nil, "doctor", "--no-extractor.ebpf", "--bitcoin.datadir="+node.DataDir(), flag+address, other+"127.0.0.1:0")
+		code, out := doctor.wait(), doctor.stdout.String()
+		if code != exitListen || len(linesWith(out, "fix: choose another address with "+strings.TrimSuffix(flag, "="))) != 1 || strings.Contains(out, "\x1b") {
+			t.Errorf("%s, taken by a stranger: exit code %d, it prints %q", flag, code, out)
 		}
 	}
 }

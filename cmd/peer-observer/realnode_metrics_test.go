@@ -227,7 +227,7 @@ func quietMetrics() map[string]string {
 		p2p_addr_empty_messages_total p2p_addr_future_entries_total p2p_addr_rate_limited_entries_total
 		p2p_addr_subnet_announcements_total p2p_addr_unroutable_entries_total p2p_pings_without_nonce_total
 		p2p_private_broadcast_versions_total p2p_repeated_requests_total peers_addr_rate_limited
-		peers_feefilter_no_relay peers_listening_only peers_misbehaving_total peers_ping_overdue peers_time_offset_large
+		peers_feefilter_no_relay peers_listening_only peers_announced_to peers_misbehaving_total peers_ping_overdue peers_time_offset_large
 		peers_with_addr_rate_limited block_unrequested_total tx_unrequested_total node_banned_entries`)
 	note("everybody keeps up", `block_requests_open tx_requests_open peers_blocks_in_flight_heights peers_with_blocks_in_flight
 		peers_headers_behind peers_inv_to_send peers_inv_to_send_max peers_inv_to_send_mean peers_inv_to_send_median
@@ -243,9 +243,10 @@ func quietMetrics() map[string]string {
 		block_last_sigops block_sigops_total block_empty_total`)
 	note("every peer has every transaction before its block", "compact_block_requested_bytes_total compact_block_reconstruction_seconds")
 	note("loopback is one group, without autonomous systems", `addrman_distinct_as addrman_distinct_source_as peers_as_distinct
-		peers_netgroup_entropy_ratio connections_opened_top_netgroup peers_user_agents_per_netgroup_max peers_inbound_clearnet peers_listed
+		peers_netgroup_entropy_ratio connections_opened_top_netgroup peers_user_agents_per_netgroup_max
+		connections_user_agents_top_netgroup p2p_getaddr_top_netgroup peers_inbound_clearnet peers_listed
 		connections_listed_opened_total p2p_listed_message_bytes_total node_local_addresses`)
-	note("the clock of all is the same", "addrman_future_entries addrman_terrible_entries node_time_offset_seconds peers_time_offset_seconds")
+	note("the clock of all is the same, and stays", "clock_steps_total addrman_future_entries addrman_terrible_entries node_time_offset_seconds peers_time_offset_seconds")
 	note("this version of Bitcoin Core has no such tracepoint or relays below that", `block_headers_seen_total
 		peers_sub_1_sat_per_vbyte_relay`)
 	note("the tracepoints of the coins cache are off", "utxo_cache_flush_seconds utxo_cache_flushed_coins_total")
@@ -257,7 +258,7 @@ func quietMetrics() map[string]string {
 		peers_blocks_in_flight_oldest_seconds peers_cpu_load_max_ratio peers_cpu_load_mean_ratio peers_cpu_load_median_ratio
 		peers_cpu_load_min_ratio peers_cpu_load_ratio peers_feefilter_satoshis_per_kvbyte peers_inbound_clearnet_netgroup_top_ratio
 		peers_inbound_ipv4_netgroup_diversity_ratio peers_misbehaving_by_network_total peers_outbound_address_age_seconds
-		peers_outbound_oldest_connection_seconds tracepoint_record_defects_total addrman_tried_similarity_ratio`)
+		peers_outbound_oldest_connection_seconds node_announcement_backlog peers_version_time_offset_seconds tracepoint_record_defects_total addrman_tried_similarity_ratio`)
 	return quiet
 }
 

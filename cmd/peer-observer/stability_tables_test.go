@@ -20,8 +20,10 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/peerobserver/peerobserver/exporters/connectivity"
+	"github.com/peerobserver/peerobserver/exporters/evidence"
 	"github.com/peerobserver/peerobserver/exporters/metrics"
 	"github.com/peerobserver/peerobserver/exporters/otlp"
+	"github.com/peerobserver/peerobserver/exporters/redact"
 	"github.com/peerobserver/peerobserver/proto/event"
 )
 
@@ -132,6 +134,17 @@ func metricTable(t *testing.T) map[string]string {
 	if err := check.Register(own); err != nil {
 		t.Fatal(err)
 	}
+	redactor, err := redact.New(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := evidence.New(evidence.Config{URL: evidence.DefaultURL, Instance: "i", Metrics: prometheus.NewRegistry(), Redactor: redactor}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.Register(own); err != nil {
+		t.Fatal(err)
+	}
 	// It has nothing to send before it is ended again.
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 	t.Setenv("OTEL_METRICS_EXPORTER", "none")
@@ -167,10 +180,6 @@ func (d *describer) Register(c prometheus.Collector) error {
 			kind = known
 		}
 	}
-	// The function of a gauge has a type of no name.
-	if strings.Contains(kind, "valuefunc") {
-		kind = "gauge"
-	}
 	descriptions := make(chan *prometheus.Desc, 16)
 	go func() {
 		defer close(descriptions)
@@ -183,6 +192,13 @@ func (d *describer) Register(c prometheus.Collector) error {
 			continue
 		}
 		row := []string{kind}
+		// The functions of gauges and counters have one type, of no name.
+		if strings.Contains(kind, "valuefunc") {
+			row[0] = "gauge"
+			if strings.HasSuffix(match[1], "_total") {
+				row[0] = "counter"
+			}
+		}
 		for label := range strings.SplitSeq(match[2]+","+match[3], ",") {
 			if name, _, _ := strings.Cut(label, "="); name != "" {
 				row = append(row, name)

@@ -15,6 +15,9 @@ type Dashboard struct {
 	Title       string  `json:"title"`
 	Description string  `json:"description"`
 	Panels      []Panel `json:"panels"`
+	Annotations struct {
+		List []Annotation `json:"list"`
+	} `json:"annotations"`
 }
 
 // Panel is one panel, or the title of a row.

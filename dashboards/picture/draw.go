@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-analyze/charts"
 )
@@ -17,6 +18,19 @@ type Options struct {
 	Span   Span
 	// Variables are the values of $job and the like, as they stand in an expression.
 	Variables map[string]string
+}
+
+// Since shows the time since a moment, with all jobs, instances and nodes chosen, in as many
+// steps of a second or more as a panel is wide, or less.
+func Since(began time.Time, client Client) Options {
+	end := time.Now().Add(-time.Second).Truncate(time.Second)
+	return Options{
+		Client: client,
+		Span:   Span{Start: began.Truncate(time.Second), End: end, Step: max(time.Second, end.Sub(began)/600).Round(time.Second)},
+		Variables: map[string]string{
+			"job": ".+", "instance": ".+", "node": ".*", "__rate_interval": "5s", "__range": fmt.Sprintf("%ds", int(end.Sub(began).Seconds())),
+		},
+	}
 }
 
 // Result is what a query gave.
@@ -37,6 +51,10 @@ const (
 
 // Draw queries what every panel shows and draws the dashboard as PNG.
 func Draw(ctx context.Context, d Dashboard, o Options) ([]byte, error) {
+	marks, err := d.marks(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	height := headHeight
 	for _, p := range d.Panels {
 		height = max(height, headHeight+(p.GridPos.Y+p.GridPos.H)*unitHeight)
@@ -46,6 +64,9 @@ func Draw(ctx context.Context, d Dashboard, o Options) ([]byte, error) {
 	page.FilledRect(0, 0, page.Width(), page.Height(), charts.ColorRGB(17, 18, 23), charts.ColorTransparent, 0)
 	page.Text(d.Title, 12, 28, 0, font(18, white()))
 	page.Text(d.Description, 12, 52, 0, font(11, grey()))
+	for i, m := range marks {
+		page.Text(fmt.Sprintf("| %s: %d", m.name, m.count), gridColumns*columnWidth-160*(len(marks)-i), 52, 0, font(11, m.colour))
+	}
 	for _, p := range d.Panels {
 		x, y := p.GridPos.X*columnWidth+gap, headHeight+p.GridPos.Y*unitHeight+gap
 		w, h := p.GridPos.W*columnWidth-gap, p.GridPos.H*unitHeight-gap
@@ -64,7 +85,7 @@ func Draw(ctx context.Context, d Dashboard, o Options) ([]byte, error) {
 		page.FilledRect(x, y, x+w, y+h, charts.ColorRGB(24, 27, 31), charts.ColorRGB(44, 50, 53), 1)
 		page.Text(fit(page, p.Title, w-16, 11), x+8, y+18, 0, font(11, white()))
 		body := page.Child(charts.PainterBoxOption(charts.NewBox(x+6, y+titleHeight, x+w-6, y+h-4)))
-		if err := p.draw(body, theme, data, o.Span); err != nil {
+		if err := p.draw(body, theme, data, o.Span, marks); err != nil {
 			return nil, fmt.Errorf("panel %q: %w", p.Title, err)
 		}
 	}
@@ -80,7 +101,7 @@ func (o Options) Ask(ctx context.Context, t Target) ([]Series, error) {
 	return o.Client.Range(ctx, expr, o.Span)
 }
 
-func (p Panel) draw(body *charts.Painter, theme charts.ColorPalette, data []Result, span Span) error {
+func (p Panel) draw(body *charts.Painter, theme charts.ColorPalette, data []Result, span Span, marks []mark) error {
 	count := 0
 	for _, r := range data {
 		for _, s := range r.Series {
@@ -93,7 +114,7 @@ func (p Panel) draw(body *charts.Painter, theme charts.ColorPalette, data []Resu
 	}
 	switch p.Type {
 	case "timeseries":
-		return p.lines(body, theme, data, span)
+		return p.lines(body, theme, data, span, marks)
 	case "heatmap":
 		return p.heatmap(body, theme, data, span)
 	case "table":
@@ -110,8 +131,9 @@ func (p Panel) draw(body *charts.Painter, theme charts.ColorPalette, data []Resu
 	return nil
 }
 
-// lines draws a time series, thresholds as lines of their own where they are near.
-func (p Panel) lines(body *charts.Painter, theme charts.ColorPalette, data []Result, span Span) error {
+// lines draws a time series, thresholds as lines of their own where they are near, and what
+// annotations mark.
+func (p Panel) lines(body *charts.Painter, theme charts.ColorPalette, data []Result, span Span, marks []mark) error {
 	const maxNames = 8
 	var list charts.LineSeriesList
 	var names []string
@@ -147,6 +169,7 @@ func (p Panel) lines(body *charts.Painter, theme charts.ColorPalette, data []Res
 	if stacked {
 		highest = slices.Max(sums)
 	}
+	all, own := len(list), slices.Clone(colours)
 	far, top := "", highest
 	if p.FieldConfig.Defaults.Custom.ThresholdsStyle.Mode != "off" {
 		for _, step := range p.FieldConfig.Defaults.Thresholds.Steps {
@@ -161,6 +184,15 @@ func (p Panel) lines(body *charts.Painter, theme charts.ColorPalette, data []Res
 			top = max(top, *step.Value)
 			colours = append(colours, named(step.Color))
 			list = append(list, charts.LineSeries{Values: values, Name: "threshold"})
+		}
+	}
+	// Behind the data.
+	marked := false
+	for _, m := range marks {
+		if m.count > 0 {
+			marked = true
+			colours = slices.Insert(colours, 0, m.colour)
+			list = slices.Insert(list, 0, m.line())
 		}
 	}
 	option := charts.NewLineChartOptionWithSeries(list)
@@ -182,11 +214,14 @@ func (p Panel) lines(body *charts.Painter, theme charts.ColorPalette, data []Res
 		axis.Min, axis.Max = charts.Ptr(0.0), charts.Ptr(top*1.1)
 	}
 	option.YAxis = []charts.YAxisOption{axis}
+	if marked {
+		option.YAxis = append(option.YAxis, charts.YAxisOption{Min: charts.Ptr(0.0), Max: charts.Ptr(1.0), Show: charts.Ptr(false)})
+	}
 	option.Legend.Show = charts.Ptr(false)
 	if err := body.LineChart(option); err != nil {
 		return err
 	}
-	p.legend(body, names, len(list), colours, far)
+	p.legend(body, names, all, own, far)
 	return nil
 }
 
@@ -211,6 +246,7 @@ func (p Panel) legend(body *charts.Painter, names []string, all int, colours []c
 // heatmap draws how many values fell into each range.
 func (p Panel) heatmap(body *charts.Painter, theme charts.ColorPalette, data []Result, span Span) error {
 	rows, bounds := buckets(data[0].Series)
+	span = widen(rows, span, body.Width()/heatCell)
 	values := make([][]float64, len(rows))
 	labels := make([]string, len(rows))
 	for i := range rows {
@@ -227,6 +263,39 @@ func (p Panel) heatmap(body *charts.Painter, theme charts.ColorPalette, data []R
 	option.XAxis = charts.HeatMapAxis{Labels: clock(span), LabelCount: max(2, body.Width()/110), LabelFontStyle: font(8, grey())}
 	option.YAxis = charts.HeatMapAxis{Labels: labels, LabelFontStyle: font(8, grey())}
 	return body.HeatMapChart(option)
+}
+
+// heatCell is the least width in pixels of a cell of a heatmap.
+const heatCell = 8
+
+// widen adds steps up where there are more than most of them, and gives the span with the
+// wider steps.
+func widen(rows [][]float64, span Span, most int) Span {
+	merge := (span.points() + most - 1) / most
+	if merge <= 1 {
+		return span
+	}
+	for i, row := range rows {
+		var wide []float64
+		for part := range slices.Chunk(row, merge) {
+			sum := charts.GetNullValue()
+			for _, v := range part {
+				switch {
+				case v == charts.GetNullValue():
+				case sum == charts.GetNullValue():
+					sum = v
+				default:
+					sum += v
+				}
+			}
+			wide = append(wide, sum)
+		}
+		rows[i] = wide
+	}
+	points := (span.points() + merge - 1) / merge
+	span.Step *= time.Duration(merge)
+	span.End = span.Start.Add(time.Duration(points-1) * span.Step)
+	return span
 }
 
 func clock(span Span) []string {

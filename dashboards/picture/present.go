@@ -241,6 +241,8 @@ func named(colour string) charts.Color {
 		return charts.ColorRGB(87, 148, 242)
 	case "green":
 		return charts.ColorRGB(115, 191, 105)
+	case "purple":
+		return charts.ColorRGB(184, 119, 217)
 	default:
 		return white()
 	}

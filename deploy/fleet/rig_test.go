@@ -81,8 +81,15 @@ func (o *output) String() string {
 
 func start(t testing.TB, dir, path string, args ...string) *program {
 	t.Helper()
+	return startWith(t, nil, dir, path, args...)
+}
+
+// startWith starts a program with more variables in its environment.
+func startWith(t testing.TB, environment []string, dir, path string, args ...string) *program {
+	t.Helper()
 	p := &program{t: t, cmd: exec.Command(path, args...), output: new(output), exited: make(chan struct{})}
 	p.cmd.Dir = dir
+	p.cmd.Env = append(os.Environ(), environment...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)

@@ -58,7 +58,7 @@ func recordAgent(t *testing.B) recording {
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	agent := b.startAgent("alice", nodes[0], address)
+	agent := b.startAgent("alice", nodes[0], address, nil)
 	eventually(t, "the agent", func() error { _, err := get("http://" + address + "/-/ready"); return err })
 	var r recording
 	for len(r.pages) < recordedPages || len(messages) < recordedEvents {

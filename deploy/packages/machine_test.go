@@ -6,15 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	labmachine "github.com/peerobserver/peerobserver/lab/machine"
 )
@@ -138,6 +143,41 @@ func (m *machine) run(line string) string {
 		m.t.Fatalf("%s: %v\n%s", line, err, out)
 	}
 	return out
+}
+
+// path is that of a file of the machine, as seen from here.
+func (m *machine) path(name string) string {
+	return fmt.Sprintf("/proc/%d/root%s", m.init, name)
+}
+
+// client speaks HTTP with servers on the machine's loopback interface.
+func (m *machine) client() *http.Client {
+	dial := func(ctx context.Context, network, address string) (connection net.Conn, err error) {
+		// The socket belongs to the network that the thread is in when it is made.
+		runtime.LockOSThread()
+		here, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			runtime.UnlockOSThread()
+			return nil, err
+		}
+		defer here.Close()
+		there, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", m.init))
+		if err != nil {
+			runtime.UnlockOSThread()
+			return nil, err
+		}
+		defer there.Close()
+		err = unix.Setns(int(there.Fd()), unix.CLONE_NEWNET)
+		if err == nil {
+			connection, err = new(net.Dialer).DialContext(ctx, network, address)
+		}
+		if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
+			return nil, errors.Join(err, back) // and nobody else gets this thread
+		}
+		runtime.UnlockOSThread()
+		return connection, err
+	}
+	return &http.Client{Timeout: bootDeadline, Transport: &http.Transport{DialContext: dial}}
 }
 
 // controlGroup makes a control group for a machine, which systemd needs, and removes it

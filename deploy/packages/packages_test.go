@@ -72,6 +72,9 @@ func repackage(t *testing.T, from, version, packagers string) string {
 func programs(t *testing.T, dist string) {
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
 		path := filepath.Join(dist, "peer-observer-linux-"+arch)
+		if here := output(t, "pwd"); strings.Contains(read(t, path), strings.TrimSpace(here)+"/") {
+			t.Errorf("%s has paths of this machine", path)
+		}
 		file, err := elf.Open(path)
 		if err != nil {
 			t.Fatal(err)

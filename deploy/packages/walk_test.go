@@ -14,6 +14,7 @@ import (
 
 	"github.com/peerobserver/peerobserver/bpf"
 	"github.com/peerobserver/peerobserver/lab/regtest"
+	"github.com/peerobserver/peerobserver/lab/servers"
 )
 
 // commands are those of docs/install.md that are typed on the machine, by section.
@@ -111,6 +112,7 @@ func walkThrough(t *testing.T, dist, next string) {
 		t.Errorf("it says %q", ready)
 	}
 
+	prometheus := w.prometheus()
 	w.typed("Settings")
 	eventually(t, "the live pages", func() error {
 		out, err := w.try("curl --silent --fail http://127.0.0.1:9789/live/")
@@ -120,6 +122,7 @@ func walkThrough(t *testing.T, dist, next string) {
 		return err
 	})
 	w.mistake()
+	prometheus.answers()
 	w.upgraded()
 	w.removed()
 
@@ -179,6 +182,7 @@ func newNode(t *testing.T, dist, next string) *machine {
 	fmt.Fprintf(&script, "install %s usr/bin/bitcoind\n", node.Path)
 	fmt.Fprintf(&script, "install -D --mode=644 %s/bitcoin.conf etc/bitcoin/bitcoin.conf\n", directory)
 	fmt.Fprintf(&script, "install -D --mode=644 %s/bitcoind.service etc/systemd/system/bitcoind.service\n", directory)
+	fmt.Fprintf(&script, "install %s usr/bin/prometheus\n", servers.ForTest(t, servers.Oldest).Prometheus)
 	fmt.Fprintf(&script, "mkdir root/dist root/next; cp %s/*.deb root/dist; cp %s/*.deb root/next\n", dist, next)
 	m := newMachine(t, archive(t), script.String())
 	m.run("useradd --system --user-group --home-dir /var/lib/bitcoind --no-create-home bitcoin && systemctl start bitcoind")

@@ -3,10 +3,8 @@ package archive
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/peerobserver/peerobserver/exporters/decode"
 	"github.com/peerobserver/peerobserver/exporters/redact"
@@ -47,11 +45,6 @@ func Cut(ctx context.Context, cfg CutConfig) (events uint64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
-	encoder, err := newEncoder(sink.Level)
-	if err != nil {
-		return 0, err
-	}
-	now := time.Now()
 	selection := cfg.Filter.selection(cfg.WithoutPayloads)
 	if limits := cfg.Options.limits(); limits.limited() {
 		if selection == nil {
@@ -64,37 +57,16 @@ func Cut(ctx context.Context, cfg CutConfig) (events uint64, err error) {
 			selection.UntilNs = &limits.until
 		}
 	}
-	out, err := newFile(cfg.Output, &eventpb.ArchiveHeader{
-		Created:   ptr(uint64(now.Unix())),
-		Format:    ptr(uint32(formatVersion)),
-		CreatedNs: ptr(uint64(now.UnixNano())),
-		Writer:    &sink.Writer,
-		// A number of its own, so that it isn't taken for a part of another series.
-		Series:    ptr(uint64(now.UnixNano())),
-		Number:    ptr(uint64(1)),
-		Selection: selection,
-	}, encoder)
+	out, err := create(cfg.Output, selection, sink.Level, sink.Writer)
 	if err != nil {
 		return 0, err
 	}
 	defer func() {
-		err = errors.Join(err, out.close())
+		err = errors.Join(err, out.Close())
 		if err != nil {
 			err = errors.Join(err, os.Remove(cfg.Output))
 		}
 	}()
-	var b block
-	b.reset()
-	var compressed []byte
-	write := func() error {
-		if b.events == 0 {
-			return nil
-		}
-		compressed = encoder.EncodeAll(b.content, compressed[:0])
-		err := out.write(&b, compressed)
-		b.reset()
-		return err
-	}
 	var scratch decode.Event
 	var redacted []byte
 	stripper := newStripper()
@@ -122,7 +94,7 @@ func Cut(ctx context.Context, cfg CutConfig) (events uint64, err error) {
 		if cfg.Redactor != nil {
 			if redacted, err = cfg.Redactor.AppendEvent(redacted[:0], data); err != nil {
 				if cfg.Damaged != nil {
-					cfg.Damaged(&Damage{Path: cfg.Output, Offset: out.size, Events: 1, Reason: err.Error()})
+					cfg.Damaged(&Damage{Path: cfg.Output, Offset: out.file.size, Events: 1, Reason: err.Error()})
 				}
 				continue
 			}
@@ -131,16 +103,10 @@ func Cut(ctx context.Context, cfg CutConfig) (events uint64, err error) {
 		if cfg.WithoutPayloads {
 			data = stripper.strip(e.Kind, data)
 		}
-		b.add(e, data)
 		events++
-		if len(b.content) >= DefaultBlockSize {
-			if err := write(); err != nil {
-				return events, fmt.Errorf("%s: %w", cfg.Output, err)
-			}
+		if err := out.add(e, data); err != nil {
+			return events, err
 		}
-	}
-	if err := write(); err != nil {
-		return events, fmt.Errorf("%s: %w", cfg.Output, err)
 	}
 	return events, nil
 }

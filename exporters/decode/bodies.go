@@ -33,6 +33,7 @@ func FeeFilterOf(body []byte) (fee int64, ok bool) {
 type Version struct {
 	Version   uint32
 	Services  uint64
+	Timestamp int64 // the sender's clock, in UNIX seconds
 	Nonce     uint64
 	UserAgent []byte
 	Height    int32
@@ -48,6 +49,8 @@ func VersionOf(body []byte) (v Version, ok bool) {
 			v.Version = uint32(f.value)
 		case f.is(field.VersionServices, protowire.VarintType):
 			v.Services = f.value
+		case f.is(field.VersionTimestamp, protowire.VarintType):
+			v.Timestamp = protowire.DecodeZigZag(f.value)
 		case f.is(field.VersionNonce, protowire.VarintType):
 			v.Nonce = f.value
 		case f.is(field.VersionUserAgent, protowire.BytesType):

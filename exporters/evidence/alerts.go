@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,8 +30,12 @@ type alert struct {
 	Value       string            `json:"value"`
 }
 
-// key tells alerts apart.
-func (a *alert) key() string { return a.Labels["alertname"] + "\x00" + a.ActiveAt.String() }
+// key tells alerts apart: as Prometheus does by their labels, and one time from another.
+type key [sha256.Size]byte
+
+func (a *alert) key() key {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %d", a.Labels, a.ActiveAt.UnixNano()))
+}
 
 // number is the value that the rule saw.
 func (a *alert) number() float64 {
@@ -62,6 +68,11 @@ func (s *Sink) ask(ctx context.Context) ([]alert, error) {
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: is that a Prometheus?", response.Status)
 	}
+	return s.parse(body)
+}
+
+// parse reads an answer of Prometheus.
+func (s *Sink) parse(body []byte) ([]alert, error) {
 	var answer struct {
 		Status string `json:"status"`
 		Data   struct {
@@ -77,9 +88,13 @@ func (s *Sink) ask(ctx context.Context) ([]alert, error) {
 	id := regexp.MustCompile(`^[A-Z]\d\d$`)
 	var mine []alert
 	for _, a := range answer.Data.Alerts {
-		if a.Labels["instance"] == s.config.Instance && id.MatchString(a.Labels["id"]) && len(mine) < maxAlerts {
+		if a.Labels["instance"] == s.config.Instance && id.MatchString(a.Labels["id"]) {
 			mine = append(mine, a)
 		}
+	}
+	if len(mine) > maxAlerts {
+		s.alertsLeft.Add(uint64(len(mine) - maxAlerts))
+		mine = mine[:maxAlerts]
 	}
 	return mine, nil
 }
@@ -101,10 +116,8 @@ func (p *pollState) set(now time.Time, err error) bool {
 	return !known || (before == "") != (p.failed == "")
 }
 
-// cut bounds the length of a text in bytes.
+// cut bounds the length of a text in bytes; what is no UTF-8, such as half a character,
+// is left out.
 func cut(text string, limit int) string {
-	if len(text) > limit {
-		return text[:limit]
-	}
-	return text
+	return strings.ToValidUTF8(text[:min(len(text), limit)], "")
 }

@@ -128,8 +128,11 @@ type Sink struct {
 	records book
 	state   pollState
 
-	// values belongs to Run.
-	values values
+	// values belongs to Run, as does emitter.
+	values  values
+	emitter *event.Emitter
+	// alertsLeft counts the alerts beyond those that are taken from an answer.
+	alertsLeft event.Counter
 }
 
 // New makes the sink; nothing is asked before Run.
@@ -153,24 +156,30 @@ func New(config Config, logger *slog.Logger) (*Sink, error) {
 	return s, nil
 }
 
+// Publish makes the sink publish an event when an alert fires and when it ends. The emitter
+// is that of the observer's own events; call it before Run.
+func (s *Sink) Publish(emitter *event.Emitter) { s.emitter = emitter }
+
 // HandleEvent implements event.Sink. It works in bounded time.
 func (s *Sink) HandleEvent(e *event.Event) {
 	d := &s.decoded
 	if !d.Decode(e.Source, e.Data) {
 		return
 	}
-	now := s.config.Clock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// Read with the lock held, so that times are in the order of the calls.
+	now := s.config.Clock()
+	s.peers.tick(now)
 	switch d.Kind {
 	case event.KindMessage:
 		s.peers.message(&d.Message, now)
 	case event.KindConnectionInbound, event.KindConnectionOutbound:
-		s.peers.opened(&d.Connection, d.Kind == event.KindConnectionInbound, now)
+		s.peers.opened(&d.Connection, d.Kind == event.KindConnectionInbound)
 	case event.KindConnectionClosed, event.KindConnectionInboundEvicted:
 		s.peers.closed(&d.Connection, now)
 	case event.KindConnectionMisbehaving:
-		s.peers.misbehaving(&d.Connection, now)
+		s.peers.misbehaving(&d.Connection)
 	case event.KindRPCPeerInfos:
 		s.peers.infos(e.Data, now)
 	}
@@ -215,28 +224,38 @@ func (s *Sink) note(alerts []alert, err error) {
 	if err != nil {
 		return
 	}
+	// The stream hands events to HandleEvent, which waits for the lock: it isn't held.
+	for _, r := range s.change(alerts, now) {
+		s.publish(&r)
+	}
+}
+
+// change brings the records up to date and gives those that began to fire or ended.
+func (s *Sink) change(alerts []alert, now time.Time) []Record {
 	if len(alerts) == 0 {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.records.end(nil, now)
-		return
+		return s.records.end(nil, now)
 	}
 	present := s.values.gather(s.config.Metrics)
 	heaviest := map[uint64]float64{}
 	if s.config.Heaviest != nil {
 		heaviest = s.config.Heaviest()
 	}
-	active := map[string]bool{}
+	active := map[key]bool{}
 	found := map[string]ranking{}
+	var changes []Record
 	for i := range alerts {
 		a := &alerts[i]
 		active[a.key()] = true
 		// The lock is held for one rule at a time: events wait for it.
-		s.take(a, found, heaviest, present, now)
+		if r, fires := s.take(a, found, heaviest, present); fires {
+			changes = append(changes, r)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.records.end(active, now)
+	return append(changes, s.records.end(active, now)...)
 }
 
 // ranking is what suspects gives.
@@ -245,16 +264,20 @@ type ranking struct {
 	peers   []suspect
 }
 
-// take puts an alert into its record; found holds the rankings that are known already.
-func (s *Sink) take(a *alert, found map[string]ranking, heaviest map[uint64]float64, present map[string]present, now time.Time) {
+// take puts an alert into its record and gives a copy when it begins to fire; found holds
+// the rankings that are known already.
+func (s *Sink) take(a *alert, found map[string]ranking, heaviest map[uint64]float64, present map[string]present) (_ Record, fires bool) {
 	id := a.Labels["id"]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.config.Clock()
+	s.peers.tick(now)
 	r := s.records.open(a, now)
 	if r == nil {
-		return
+		return Record{}, false
 	}
-	if atPeak := r.update(a); atPeak {
+	fired := r.Fired != nil
+	if atPeak := r.update(a, now); atPeak {
 		r.Values = s.values.of(s.metrics[id], present, now)
 	}
 	peers, ok := found[id]
@@ -262,7 +285,8 @@ func (s *Sink) take(a *alert, found map[string]ranking, heaviest map[uint64]floa
 		peers.measure, peers.peers = s.peers.suspects(measureOf(s.measures, id), heaviest, now)
 		found[id] = peers
 	}
-	r.addPeers(peers.measure, peers.peers)
+	r.addPeers(peers.measure, peers.peers, fired)
+	return r.copied(), !fired && r.Fired != nil
 }
 
 // redactedURL is a URL without its password.

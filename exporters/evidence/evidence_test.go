@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,11 +29,38 @@ type rig struct {
 	web     *httptest.Server
 	emitter *event.Emitter
 	rpc     *event.Emitter
+	// registry has the metrics of the sink.
+	registry *prometheus.Registry
 
-	mu     sync.Mutex
-	answer string
-	code   int
-	asked  int
+	mu        sync.Mutex
+	answer    string
+	code      int
+	asked     int
+	published []published
+}
+
+// published is an event of the sink.
+type published struct {
+	event.Header
+	subject string
+	data    []byte
+}
+
+// HandleEvent implements event.Sink: it keeps what the sink publishes.
+func (r *rig) HandleEvent(e *event.Event) {
+	if e.Source != event.SourceObserver {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.published = append(r.published, published{e.Header, e.Subject, slices.Clone(e.Data)})
+}
+
+// events gives what was published so far.
+func (r *rig) events() []published {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.published)
 }
 
 const instance = "203.0.113.5:9789"
@@ -68,7 +96,12 @@ func newRig(t *testing.T, change func(*evidence.Config)) *rig {
 	if r.sink, err = evidence.New(config, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	stream, ledger := event.NewStream(r.sink), event.NewLedger()
+	r.registry = prometheus.NewRegistry()
+	if err := r.sink.Register(r.registry); err != nil {
+		t.Fatal(err)
+	}
+	stream, ledger := event.NewStream(r.sink, r), event.NewLedger()
+	r.sink.Publish(event.NewEmitter(event.SourceObserver, event.Origin{NodeName: "alice", BootID: 3}, stream, ledger))
 	r.emitter = event.NewEmitter(event.SourceEBPF, event.Origin{}, stream, ledger)
 	r.rpc = event.NewEmitter(event.SourceRPC, event.Origin{}, stream, ledger)
 	r.web = httptest.NewServer(r.sink.Handler())
@@ -243,7 +276,7 @@ func TestBounded(t *testing.T) {
 		t.Errorf("forgotten: %d peers, %d records", a.ForgottenPeers, a.ForgottenRecords)
 	}
 	for _, record := range a.Records {
-		if len(record.Peers) > 5 {
+		if len(record.Peers) > 10 {
 			t.Errorf("%d peers in a record", len(record.Peers))
 		}
 		for _, p := range record.Peers {

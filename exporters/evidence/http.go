@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/peerobserver/peerobserver/exporters/redact"
 )
 
 // Path is where the records are served: all of them, and below it those of a rule.
@@ -38,7 +40,7 @@ func (s *Sink) serve(w http.ResponseWriter, r *http.Request, id string) {
 		Addresses:  s.config.Addresses == AddressesAlways || (s.config.Addresses == AddressesLoopback && onLoopback(r)),
 	}
 	s.mu.Lock()
-	answer.Failed, answer.ForgottenPeers, answer.ForgottenRecords = s.state.failed, s.peers.forgotten, s.records.forgotten
+	answer.Failed, answer.ForgottenPeers, answer.ForgottenRecords = s.state.failed, s.peers.forgotten.Value(), s.records.forgotten.Value()
 	if s.state.known {
 		asked := s.state.asked
 		answer.Asked = &asked
@@ -50,9 +52,7 @@ func (s *Sink) serve(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	answer.Records = make([]Record, 0, len(records))
 	for _, record := range records {
-		copied := *record
-		copied.Peers = slices.Clone(record.Peers)
-		answer.Records = append(answer.Records, copied)
+		answer.Records = append(answer.Records, record.copied())
 	}
 	s.mu.Unlock()
 	if !answer.Addresses {
@@ -76,19 +76,23 @@ func (s *Sink) serve(w http.ResponseWriter, r *http.Request, id string) {
 
 // redact replaces addresses, and whatever looks like one in texts of strangers.
 func (x *index) redact(s *Sink) {
-	text := func(t string) string { return string(s.config.Redactor.AppendText(nil, []byte(t))) }
-	x.Prometheus, x.Failed = "", text(x.Failed)
+	x.Prometheus, x.Failed = "", string(s.config.Redactor.AppendText(nil, []byte(x.Failed)))
 	for i := range x.Records {
-		r := &x.Records[i]
-		labels := map[string]string{}
-		for name, v := range r.Labels {
-			labels[name] = text(v)
-		}
-		r.Labels, r.Summary = labels, text(r.Summary)
-		for j := range r.Peers {
-			p := &r.Peers[j]
-			p.Address = string(s.config.Redactor.AppendAddress(nil, []byte(p.Address)))
-			p.Facts.UserAgent, p.Reason = text(p.Facts.UserAgent), text(p.Reason)
-		}
+		x.Records[i].redact(s.config.Redactor)
+	}
+}
+
+// redact replaces addresses in a copy of a record.
+func (r *Record) redact(redactor *redact.Redactor) {
+	text := func(t string) string { return string(redactor.AppendText(nil, []byte(t))) }
+	labels := map[string]string{}
+	for name, v := range r.Labels {
+		labels[name] = text(v)
+	}
+	r.Labels, r.Summary, r.Runbook = labels, text(r.Summary), text(r.Runbook)
+	for j := range r.Peers {
+		p := &r.Peers[j]
+		p.Address = string(redactor.AppendAddress(nil, []byte(p.Address)))
+		p.Facts.UserAgent, p.Reason = text(p.Facts.UserAgent), text(p.Reason)
 	}
 }

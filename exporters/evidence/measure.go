@@ -13,11 +13,13 @@ type measure struct {
 	// of gives it for a peer; 0 for a peer that has no part in it. nil when no peer is to
 	// blame, or nobody knows which.
 	of func(p *peer, cpu float64) float64
+	// types are those of the messages that count; nil when it isn't messages that do.
+	types []decode.MessageType
 }
 
 // What is measured of a peer is that of the last minutes, see window.
 func received(what string, value func(*count) float64, types ...decode.MessageType) measure {
-	return measure{name: what, of: func(p *peer, _ float64) float64 {
+	return measure{name: what, types: types, of: func(p *peer, _ float64) float64 {
 		sum := 0.0
 		for t, w := range p.received {
 			if slices.Contains(types, t) {
@@ -92,6 +94,9 @@ func measures() map[string]measure {
 		"C02": info("bytes of an unfinished message", func(f *facts) float64 { return float64(f.Incomplete) }),
 		"C05": opened(), "C06": misbehaviours(),
 		"D01": requests, "D02": requests,
+		"E01": info("bytes of announcements that it got without giving anything", func(f *facts) float64 { return float64(f.listened) }),
+		"E03": opened(),
+		"E04": received("received requests for addresses", messages, decode.MessageGetAddr),
 		"E09": silent(),
 		"F01": info("blocks in flight", func(f *facts) float64 { return float64(f.Inflight) }),
 		"F02": nobody(), "F03": nobody(),
@@ -103,9 +108,9 @@ func measures() map[string]measure {
 		"G04": nobody(),
 		"G06": info("offset of its clock in seconds", func(f *facts) float64 { return max(float64(f.TimeOffset), -float64(f.TimeOffset)) }),
 		"H01": transactions, "H02": transactions, "H03": transactions, "H04": transactions,
-		"I01": nobody(), "I02": nobody(), "I04": nobody(),
+		"I01": nobody(), "I02": nobody(), "I03": nobody(), "I04": nobody(),
 		"I05": received("received bytes of messages of unknown types", sizeBytes, decode.MessageOther),
-		"I06": nobody(), "I08": nobody(), "I09": nobody(),
+		"I06": nobody(), "I07": nobody(), "I08": nobody(), "I09": nobody(),
 	}
 }
 

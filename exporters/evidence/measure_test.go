@@ -33,14 +33,15 @@ func TestEveryRuleHasMeasure(t *testing.T) {
 // Counts are those of the last minutes, whatever the clock does.
 func TestWindow(t *testing.T) {
 	var w window
-	w.add(100, count{messages: 1})
-	w.add(102, count{messages: 2})
+	minute := func(n int64) time.Time { return time.Unix(60*n, 0) }
+	w.add(minute(100), count{messages: 1})
+	w.add(minute(102), count{messages: 2})
 	if n := w.sum().messages; n != 3 {
 		t.Errorf("%d messages, want 3", n)
 	}
-	w.add(50, count{messages: 4}) // the clock went back
+	w.add(minute(99), count{messages: 4}) // the clock was put right
 	if n := w.sum().messages; n != 7 {
-		t.Errorf("%d messages after the clock went back, want 7", n)
+		t.Errorf("%d messages after the clock was put right, want 7", n)
 	}
 	w.advance(105)
 	if n := w.sum().messages; n != 6 {
@@ -49,6 +50,21 @@ func TestWindow(t *testing.T) {
 	w.advance(1 << 40)
 	if n := w.sum().messages; n != 0 {
 		t.Errorf("%d messages long after, want 0", n)
+	}
+	// What was counted in a future that never came doesn't stay for ever.
+	w.add(minute(1<<20), count{messages: 1})
+	w.add(minute(106), count{messages: 2})
+	if n := w.sum().messages; n != 2 {
+		t.Errorf("%d messages after the clock came back from the future, want 2", n)
+	}
+	w.add(time.Unix(-1<<40, 0), count{messages: 3})
+	w.advance(4)
+	if n := w.sum().messages; n != 3 {
+		t.Errorf("%d messages of before 1970, want 3", n)
+	}
+	w.advance(5)
+	if n := w.sum().messages; n != 0 {
+		t.Errorf("%d messages of before 1970 five minutes after it, want 0", n)
 	}
 }
 
@@ -94,7 +110,7 @@ func TestValues(t *testing.T) {
 		counter.WithLabelValues(time.Duration(i).String()).Add(1)
 	}
 	sample()
-	if len(v.series) != maxSeries || v.left == 0 {
-		t.Errorf("%d series, %d left out", len(v.series), v.left)
+	if len(v.series) != maxSeries || v.left.Value() == 0 {
+		t.Errorf("%d series, %d left out", len(v.series), v.left.Value())
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/peerobserver/peerobserver/exporters/decode"
+	"github.com/peerobserver/peerobserver/exporters/peerstate"
 	"github.com/peerobserver/peerobserver/proto/event"
 	"github.com/peerobserver/peerobserver/proto/eventpb"
 )
@@ -33,22 +34,42 @@ const windowMinutes = 5
 // count is what a peer sent of one type of message. Entries are those of lists.
 type count struct{ messages, bytes, entries uint64 }
 
-// window counts by the minute.
+// head is time and size of a message.
+type head struct {
+	at   int64 // UNIX time, ns
+	size uint64
+}
+
+// window counts the messages of one type by the minute, and has the heads of the last.
 type window struct {
 	counts [windowMinutes]count
 	// minute is the newest minute, in UNIX minutes.
 	minute int64
+	// last are the heads, the newest is that of number next-1.
+	last [maxMessages]head
+	next uint64
 }
 
+// minuteOf is a time in UNIX minutes; before 1970 there is only one.
+func minuteOf(now time.Time) int64 { return max(now.Unix(), 0) / 60 }
+
+// advance moves the window to a minute. What was counted in a future that the clock has
+// come back from is dropped: it would never get old.
 func (w *window) advance(minute int64) {
+	if minute <= w.minute-windowMinutes {
+		w.counts, w.minute = [windowMinutes]count{}, minute
+		return
+	}
 	for m := max(w.minute+1, minute-windowMinutes+1); m <= minute; m++ {
 		w.counts[m%windowMinutes] = count{}
 	}
 	w.minute = max(w.minute, minute)
 }
 
-func (w *window) add(minute int64, c count) {
-	w.advance(minute)
+func (w *window) add(now time.Time, c count) {
+	w.advance(minuteOf(now))
+	w.last[w.next%maxMessages] = head{now.UnixNano(), c.bytes}
+	w.next++
 	at := &w.counts[w.minute%windowMinutes]
 	at.messages += c.messages
 	at.bytes += c.bytes
@@ -88,6 +109,8 @@ type facts struct {
 	Unsent         float64 `json:"seconds_since_last_send,omitempty"`
 	InvToSend      uint64  `json:"announcements_waiting,omitempty"`
 	ConnectionTime int64   `json:"connection_time,omitempty"` // UNIX time, s
+	// listened are the bytes of announcements that an inbound peer got which gave nothing.
+	listened uint64
 }
 
 // peer is what is remembered of a connection.
@@ -107,7 +130,8 @@ type peer struct {
 	reason string
 	// greeted: a version message came.
 	greeted bool
-	seen    time.Time
+	// seen is the number of the last event about it.
+	seen uint64
 	// ofHost is the number of remembered connections of its host, when it was ranked.
 	ofHost int
 }
@@ -115,13 +139,29 @@ type peer struct {
 // peerTable is the peers by Bitcoin Core's id. After a restart of the node ids begin anew;
 // what is remembered of an old peer is then replaced with its opening.
 type peerTable struct {
-	peers     map[uint64]*peer
-	forgotten uint64
+	peers map[uint64]*peer
+	// events is the number of events about peers.
+	events    uint64
+	forgotten event.Counter
+	// minute is the newest that there was, steps how often the clock went back from it
+	// by so much that what was counted is dropped.
+	minute int64
+	steps  event.Counter
 }
 
 func (t *peerTable) init() { t.peers = map[uint64]*peer{} }
 
-func (t *peerTable) of(id uint64, now time.Time) *peer {
+// tick notes the time.
+func (t *peerTable) tick(now time.Time) {
+	minute := minuteOf(now)
+	if minute <= t.minute-windowMinutes {
+		t.steps.Add(1)
+		t.minute = minute
+	}
+	t.minute = max(t.minute, minute)
+}
+
+func (t *peerTable) of(id uint64) *peer {
 	p := t.peers[id]
 	if p == nil {
 		if len(t.peers) >= maxPeers {
@@ -130,7 +170,8 @@ func (t *peerTable) of(id uint64, now time.Time) *peer {
 		p = &peer{ID: id, received: map[decode.MessageType]*window{}}
 		t.peers[id] = p
 	}
-	p.seen = now
+	t.events++
+	p.seen = t.events
 	return p
 }
 
@@ -141,16 +182,16 @@ func (t *peerTable) forget() {
 	for _, p := range t.peers {
 		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b *peer) int { return a.seen.Compare(b.seen) })
+	slices.SortFunc(all, func(a, b *peer) int { return cmp.Compare(a.seen, b.seen) })
 	for _, p := range all[:maxPeers/16] {
 		delete(t.peers, p.ID)
-		t.forgotten++
+		t.forgotten.Add(1)
 	}
 }
 
 func (p *peer) describe(address []byte, kind eventpb.ConnectionType, inbound bool) {
 	if len(address) > 0 && string(address) != p.Address {
-		p.Address = string(address[:min(len(address), maxAddress)])
+		p.Address = cut(string(address[:min(len(address), maxAddress)]), maxAddress)
 	}
 	if kind != 0 {
 		p.ConnectionType = kind
@@ -159,7 +200,7 @@ func (p *peer) describe(address []byte, kind eventpb.ConnectionType, inbound boo
 }
 
 func (t *peerTable) message(m *decode.Message, now time.Time) {
-	p := t.of(m.PeerID, now)
+	p := t.of(m.PeerID)
 	p.describe(m.Address, m.ConnectionType, m.ConnectionType == eventpb.ConnectionType_CONNECTION_TYPE_INBOUND)
 	p.last[p.messages%maxMessages] = lastMessage{Time: now, Type: m.Type.String(), Inbound: m.Inbound, Size: m.Size}
 	p.messages++
@@ -174,7 +215,7 @@ func (t *peerTable) message(m *decode.Message, now time.Time) {
 		w = new(window)
 		p.received[m.Type] = w
 	}
-	w.add(now.Unix()/60, count{messages: 1, bytes: m.Size, entries: entriesOf(m)})
+	w.add(now, count{messages: 1, bytes: m.Size, entries: entriesOf(m)})
 }
 
 // entriesOf is the number of list elements of a message, by the size of its payload, which
@@ -200,21 +241,21 @@ func entriesOf(m *decode.Message) uint64 {
 	return m.Size / each
 }
 
-func (t *peerTable) opened(c *decode.Connection, inbound bool, now time.Time) {
+func (t *peerTable) opened(c *decode.Connection, inbound bool) {
 	delete(t.peers, c.PeerID)
-	t.of(c.PeerID, now).describe(c.Address, c.ConnectionType, inbound)
+	t.of(c.PeerID).describe(c.Address, c.ConnectionType, inbound)
 }
 
 func (t *peerTable) closed(c *decode.Connection, now time.Time) {
-	p := t.of(c.PeerID, now)
+	p := t.of(c.PeerID)
 	p.describe(c.Address, c.ConnectionType, c.ConnectionType == eventpb.ConnectionType_CONNECTION_TYPE_INBOUND)
 	p.Closed = now
 }
 
-func (t *peerTable) misbehaving(c *decode.Connection, now time.Time) {
-	p := t.of(c.PeerID, now)
+func (t *peerTable) misbehaving(c *decode.Connection) {
+	p := t.of(c.PeerID)
 	p.misbehaviours++
-	p.reason = string(c.Reason[:min(len(c.Reason), maxAddress)])
+	p.reason = cut(string(c.Reason[:min(len(c.Reason), maxAddress)]), maxAddress)
 }
 
 // infos takes an answer of getpeerinfo.
@@ -225,10 +266,10 @@ func (t *peerTable) infos(data []byte, now time.Time) {
 	}
 	for i, info := range body.GetRpcExtractor().GetPeerInfos().GetInfos() {
 		if i >= maxPeers {
-			t.forgotten++
+			t.forgotten.Add(1)
 			continue
 		}
-		p := t.of(uint64(info.GetId()), now)
+		p := t.of(uint64(info.GetId()))
 		p.describe([]byte(info.GetAddress()), connectionType(info.GetConnectionType()), info.GetInbound())
 		if info.GetVersion() != 0 {
 			p.greeted = true
@@ -241,8 +282,11 @@ func (t *peerTable) infos(data []byte, now time.Time) {
 			UserAgent: cut(info.GetSubversion(), maxAgent), Network: cut(info.GetNetwork(), 32), MappedAS: info.GetMappedAs(),
 			BytesReceived: info.GetBytesReceived(), BytesSent: info.GetBytesSent(),
 			UnknownBytes: info.GetBytesReceivedPerMessage()["*other*"],
-			Inflight:     len(info.GetInflight()), TimeOffset: info.GetTimeOffset(), MinimumPing: info.GetMinimumPing(),
+			Inflight:     len(info.GetInflight()), TimeOffset: info.GetTimeOffset(), MinimumPing: finite(info.GetMinimumPing()),
 			AddrLimited: info.GetAddrRateLimited(), InvToSend: info.GetInvToSend(), ConnectionTime: info.GetConnectionTime(),
+		}
+		if info.GetInbound() && peerstate.GivesNothing(info) {
+			p.facts.listened = info.GetBytesSentPerMessage()["inv"]
 		}
 		if complete > 0 && info.GetBytesReceived() > complete {
 			p.facts.Incomplete = info.GetBytesReceived() - complete
@@ -263,19 +307,29 @@ func connectionType(name string) eventpb.ConnectionType {
 	return 0
 }
 
+// Directions of a connection.
+const (
+	directionInbound  = "inbound"
+	directionOutbound = "outbound"
+)
+
 // suspect is a peer in a record.
 type suspect struct {
-	ID             uint64            `json:"peer_id"`
-	Address        string            `json:"address"`
-	Direction      string            `json:"direction"`
-	ConnectionType string            `json:"connection_type"`
-	Measure        float64           `json:"measure"`
-	Closed         *time.Time        `json:"closed,omitempty"`
-	Misbehaviours  uint64            `json:"misbehaviours,omitempty"`
-	Reason         string            `json:"misbehaviour,omitempty"`
-	Received       map[string]uint64 `json:"received_messages"`
-	Facts          facts             `json:"getpeerinfo"`
-	Last           []lastMessage     `json:"last_messages"`
+	ID             uint64  `json:"peer_id"`
+	Address        string  `json:"address"`
+	Direction      string  `json:"direction"`
+	ConnectionType string  `json:"connection_type"`
+	Measure        float64 `json:"measure"`
+	// AfterFiring: it came among the suspects after the rule fired.
+	AfterFiring   bool              `json:"after_firing,omitempty"`
+	Closed        *time.Time        `json:"closed,omitempty"`
+	Misbehaviours uint64            `json:"misbehaviours,omitempty"`
+	Reason        string            `json:"misbehaviour,omitempty"`
+	Received      map[string]uint64 `json:"received_messages"`
+	Facts         facts             `json:"getpeerinfo"`
+	// Last are the last messages that count for the measure, or of all when it doesn't
+	// count messages, the oldest first. They are never changed.
+	Last []lastMessage `json:"last_messages"`
 }
 
 // suspects are the peers with the largest measure, the largest first; cpu is the CPU time
@@ -297,7 +351,7 @@ func (t *peerTable) suspects(m measure, cpu map[uint64]float64, now time.Time) (
 	var all []ranked
 	for _, p := range t.peers {
 		for _, w := range p.received {
-			w.advance(now.Unix() / 60)
+			w.advance(minuteOf(now))
 		}
 		p.ofHost = hosts[host(p.Address)]
 		if v := m.of(p, cpu[p.ID]); v > 0 {
@@ -306,18 +360,19 @@ func (t *peerTable) suspects(m measure, cpu map[uint64]float64, now time.Time) (
 	}
 	slices.SortFunc(all, func(a, b ranked) int { return cmp.Or(cmp.Compare(b.measure, a.measure), cmp.Compare(a.ID, b.ID)) })
 	for _, r := range all[:min(len(all), maxSuspects)] {
-		list = append(list, r.suspect(r.measure))
+		list = append(list, r.suspect(r.measure, m.types))
 	}
 	return m.name, list
 }
 
-func (p *peer) suspect(measure float64) suspect {
+// suspect is the peer as it is now, with the last messages of some types; of all when nil.
+func (p *peer) suspect(measure float64, types []decode.MessageType) suspect {
 	s := suspect{
-		ID: p.ID, Address: p.Address, Direction: "outbound", ConnectionType: connectionTypeName(p.ConnectionType), Measure: measure,
+		ID: p.ID, Address: p.Address, Direction: directionOutbound, ConnectionType: connectionTypeName(p.ConnectionType), Measure: measure,
 		Misbehaviours: p.misbehaviours, Reason: p.reason, Received: map[string]uint64{}, Facts: p.facts,
 	}
 	if p.Inbound {
-		s.Direction = "inbound"
+		s.Direction = directionInbound
 	}
 	if !p.Closed.IsZero() {
 		closed := p.Closed
@@ -328,10 +383,31 @@ func (p *peer) suspect(measure float64) suspect {
 			s.Received[t.String()] = n
 		}
 	}
+	if types != nil {
+		s.Last = p.lastOf(types)
+		return s
+	}
 	for i := p.messages - min(p.messages, maxMessages); i < p.messages; i++ {
 		s.Last = append(s.Last, p.last[i%maxMessages])
 	}
 	return s
+}
+
+// lastOf gives the last messages of some types that the node got, the oldest first. Other
+// messages don't push them out.
+func (p *peer) lastOf(types []decode.MessageType) (list []lastMessage) {
+	for _, t := range types {
+		w := p.received[t]
+		if w == nil {
+			continue
+		}
+		for i := w.next - min(w.next, maxMessages); i < w.next; i++ {
+			h := w.last[i%maxMessages]
+			list = append(list, lastMessage{Time: time.Unix(0, h.at), Type: t.String(), Inbound: true, Size: h.size})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b lastMessage) int { return a.Time.Compare(b.Time) })
+	return slices.Clone(list[max(len(list)-maxMessages, 0):])
 }
 
 // host is the address without its port.

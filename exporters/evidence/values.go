@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"github.com/peerobserver/peerobserver/proto/event"
 )
 
 // Bounds of the samples of this agent's own metrics.
@@ -20,6 +22,8 @@ const (
 	maxSeries = 512
 	// maxValues are in a record.
 	maxValues = 24
+	// maxSeriesName bounds the name of a series with its labels, in bytes.
+	maxSeriesName = 256
 )
 
 // minElapsed is the shortest time over which the growth of a counter says something.
@@ -30,8 +34,8 @@ const minElapsed = time.Second
 type values struct {
 	wanted map[string]bool
 	series map[string]*series
-	// left is the number of series for which there was no room.
-	left uint64
+	// left counts the samples of series for which there was no room.
+	left event.Counter
 	// gathered counts samples, at is when the last one was taken.
 	gathered uint64
 	at       time.Time
@@ -74,12 +78,12 @@ func (v *values) sample(from prometheus.Gatherer, now time.Time) {
 		s := v.series[name]
 		if s == nil {
 			if len(v.series) >= maxSeries {
-				v.left++
+				v.left.Add(1)
 				continue
 			}
 			s = &series{metric: p.metric, counter: p.counter}
 			v.series[name] = s
-		} else if p.counter {
+		} else if p.counter && elapsed > 0 {
 			s.keep(growth(s.total, p.value, elapsed))
 		}
 		if !p.counter {
@@ -145,7 +149,7 @@ func (v *values) of(metrics []string, present map[string]present, now time.Time)
 		if !slices.Contains(metrics, p.metric) {
 			continue
 		}
-		x := value{Series: name, PerSecond: p.counter, Now: finite(p.value)}
+		x := value{Series: cut(name, maxSeriesName), PerSecond: p.counter, Now: finite(p.value)}
 		if s := v.series[name]; s != nil {
 			before := slices.Clone(s.kept[:min(s.next, samples)])
 			if p.counter {

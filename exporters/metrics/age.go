@@ -55,7 +55,8 @@ func (a *age) touch(at int64) {
 		}
 		a.limit.Store(limit)
 	}
-	if at > last {
+	// What is that much older than the last wasn't delayed: the clock was set back.
+	if at > last || last-at > int64(staleFirst) {
 		a.last.Store(at)
 	}
 }

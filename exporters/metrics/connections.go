@@ -21,13 +21,15 @@ type connections struct {
 	misbehaving *counters
 	reason      *label
 
-	misbehavingNetwork  *counters
-	listed              *counters
-	unversioned         *counters
-	tracked             *gauges
-	halfOpen            *gauges
-	topGroup, topAgents *gauges
-	existing            *gauges
+	misbehavingNetwork *counters
+	listed             *counters
+	unversioned        *counters
+	tracked            *gauges
+	halfOpen           *gauges
+	topGroup           *gauges
+	topAgents, rotated *gauges
+	topGetAddrs        *gauges
+	existing           *gauges
 }
 
 func newConnections(r *registry, l *labels, summary, last *age) *connections {
@@ -79,7 +81,15 @@ func newConnections(r *registry, l *labels, summary, last *age) *connections {
 	}, summary)
 	c.topAgents = r.gauge(spec{
 		name: "peers_user_agents_per_netgroup_max", events: "message", unit: "user agents",
-		help: "Distinct user agents of inbound peers of one network group (IPv4 or IPv6) within this hour: the largest number of any group, up to 64.",
+		help: "Distinct user agents of inbound peers of one network group" + introducedGroup + ": the largest number of any group, up to 64.",
+	}, summary)
+	c.rotated = r.gauge(spec{
+		name: "connections_user_agents_top_netgroup", events: "message", unit: "user agents",
+		help: "Distinct user agents of inbound peers of one network group" + introducedGroup + ": the largest number, up to 64, of the groups that said who they are on 20 connections or more; 0 without one.",
+	}, summary)
+	c.topGetAddrs = r.gauge(spec{
+		name: "p2p_getaddr_top_netgroup", events: "message", unit: "messages",
+		help: "getaddr messages from inbound peers of one network group" + introducedGroup + ": the largest number of any group.",
 	}, summary)
 	c.existing = r.gauge(spec{
 		name: "connections_existing", events: "connection.inbound, connection.outbound", unit: "connections",
@@ -87,6 +97,9 @@ func newConnections(r *registry, l *labels, summary, last *age) *connections {
 	}, last, l.direction)
 	return c
 }
+
+// introducedGroup says by what user agents and questions are counted.
+const introducedGroup = " (a /16 of IPv4, a /32 of IPv6) within the last half hour to hour"
 
 // misbehaviours are the reasons of Misbehaving in net_processing.cpp, without numbers.
 // Reasons of a block or transaction that is invalid come with the text of its
@@ -160,6 +173,8 @@ func (c *connections) summarise(u *peerstate.Summary) {
 	c.halfOpen.set(float64(u.HalfOpen))
 	c.topGroup.set(float64(u.TopOpenings))
 	c.topAgents.set(float64(u.MostAgents))
+	c.rotated.set(float64(u.RotatedAgents))
+	c.topGetAddrs.set(float64(u.MostGetAddrs))
 }
 
 // maxUnix is the largest UNIX time in seconds that a time in nanoseconds can hold.

@@ -14,7 +14,7 @@ type networkMetrics struct {
 	connections, active, localRelay    *gauges
 	relayFee, incrementalFee, warnings *gauges
 	localAddresses, networks           *gauges
-	service                            *gauges
+	service, backlog                   *gauges
 }
 
 func (n *networkMetrics) define(r *registry, a *age, l *labels) {
@@ -33,6 +33,8 @@ func (n *networkMetrics) define(r *registry, a *age, l *labels) {
 	n.warnings = gauge("node_network_warnings", "warnings", "Warnings in getnetworkinfo.")
 	n.localAddresses = gauge("node_local_addresses", "addresses", "Addresses of its own that the node knows.")
 	n.networks = gauge("node_networks", "1 or 0", "Properties of the networks: limited by -onlynet, reachable.", l.network, closedLabel("property", "limited", "reachable"))
+	n.backlog = gauge("node_announcement_backlog", "transactions",
+		"Transactions that wait until the node may announce them to its inbound and to its outbound peers; absent before Bitcoin Core 32, which has a list for each peer.", l.direction)
 	n.service = gauge("node_service", "1 or 0", "Services that the node offers.", serviceLabel())
 }
 
@@ -49,6 +51,14 @@ func (n *networkMetrics) set(i *eventpb.NetworkInfo, at int64) {
 	n.incrementalFee.set(value(missing, field.NetworkInfoIncrementalFee, i.GetIncrementalFee()))
 	n.warnings.set(value(missing, field.NetworkInfoWarnings, float64(len(i.GetWarnings()))))
 	n.localAddresses.set(value(missing, field.NetworkInfoLocalAddresses, float64(len(i.GetLocalAddresses()))))
+
+	for direction, key := range map[int]string{inbound: "inv_buckets.inbound.backlog", outbound: "inv_buckets.outbound.backlog"} {
+		waiting, known := i.GetOtherNumbers()[key]
+		if !known {
+			waiting = absent
+		}
+		n.backlog.at(direction).set(waiting)
+	}
 
 	values := make([]float64, n.networks.cells)
 	for j := range values {

@@ -36,6 +36,8 @@ type node struct {
 	addrman       *addrman
 	rpc           *rpc
 	log           *logLines
+	clock         *clock
+	steps         *clockSteps
 	link          *link
 	sight         *sight
 }
@@ -62,8 +64,11 @@ func newNode(config Config, now func() int64) *node {
 	n.addrman = newAddrman(r, l, n.status)
 	n.rpc = newRPC(r, l, n.status)
 	n.log = newLogLines(r)
+	n.clock = newClock(r, l, n.summary)
+	n.steps = newClockSteps(r)
 	n.link = newLink(r, l, lasting(n.status.gone(event.SourceP2P)))
 	n.sight = newSight(r, n.status, n.events)
+	r.only(config.Only)
 	return n
 }
 
@@ -135,6 +140,7 @@ func (n *node) message(m *decode.Message, o *peerstate.Observation) {
 
 // observed counts what an event of a time in UNIX nanoseconds added to the state.
 func (n *node) observed(o *peerstate.Observation, at int64) {
+	n.steps.observe(o)
 	if o.Service.Valid {
 		n.messages.work(&o.Service)
 	}
@@ -150,6 +156,7 @@ func (n *node) observed(o *peerstate.Observation, at int64) {
 		n.connections.summarise(u)
 		n.mempool.summarise(u)
 		n.groups.summarise(u, n.state.Now())
+		n.clock.summarise(u)
 	}
 }
 

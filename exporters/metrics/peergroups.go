@@ -24,6 +24,7 @@ type peerGroups struct {
 	oldestInflight                 *gauges
 	highBandwidthGroups            *gauges
 	fingerprint, listening         *gauges
+	announcedTo                    *gauges
 	behind, highFeefilter, unknown *gauges
 
 	ratio *gauges
@@ -61,6 +62,7 @@ func newPeerGroups(r *registry, l *labels, a, compared *age) *peerGroups {
 	g.highBandwidthGroups = gauge("peers_bip152_high_bandwidth_to_netgroups", "groups", "Distinct network groups of the peers that the node chose for high-bandwidth compact blocks.")
 	g.fingerprint = gauge("peers_fingerprint_top_ratio", "share", "Share of the largest class of peers that look alike: same user agent, version, services and relay flag.")
 	g.listening = gauge("peers_listening_only", "peers", "Inbound peers that have been connected for an hour, got 100 kB of announcements and gave nothing.")
+	g.announcedTo = gauge("peers_announced_to", "peers", "Inbound peers that got 100 kB of announcements or more (2,700 transactions), by what they gave: something is any announcement, transaction, block or header.", closedLabel("gave", "nothing", "something"))
 	g.behind = gauge("peers_headers_behind", "peers", "Peers whose headers end the given number of blocks or more below the best of any peer.", closedLabel("blocks", "6", "144"))
 	g.highFeefilter = gauge("peers_feefilter_no_relay", "peers", "Peers whose feefilter asks for no transactions, as nodes do that are far behind.")
 	g.unknown = gauge("peers_received_other_bytes", "bytes", "Bytes that the connected peers sent as messages that the node doesn't know or can't read.")
@@ -95,6 +97,8 @@ func (g *peerGroups) set(u *peerstate.PeerSummary) {
 	g.highBandwidthGroups.set(float64(u.HighBandwidthGroups))
 	g.fingerprint.set(u.TopFingerprint)
 	g.listening.set(float64(u.Listening))
+	g.announcedTo.at(0).set(float64(u.Taking))
+	g.announcedTo.at(1).set(float64(u.Giving))
 	g.behind.at(0).set(float64(u.Behind6))
 	g.behind.at(1).set(float64(u.Behind144))
 	g.highFeefilter.set(float64(u.HighFeefilter))

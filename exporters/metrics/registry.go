@@ -190,6 +190,21 @@ func (h *histograms) withTraces() *histograms {
 	return h
 }
 
+// only leaves out what isn't wanted; nil wants everything.
+func (r *registry) only(wanted func(name string) bool) {
+	if wanted == nil {
+		return
+	}
+	var kept []collector
+	for i, c := range r.collectors {
+		// Each was defined when it was made.
+		if wanted(r.definitions[i].Name) {
+			kept = append(kept, c)
+		}
+	}
+	r.collectors = kept
+}
+
 // Describe implements prometheus.Collector.
 func (r *registry) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range r.collectors {

@@ -290,7 +290,8 @@ func TestNodeValues(t *testing.T) {
 		Warnings: []string{"a", "b"}, Time: proto.Uint32(1_700_000_000)}}})
 	send(&eventpb.RpcExtractor{RpcEvent: &eventpb.RpcExtractor_NetworkInfo{NetworkInfo: &eventpb.NetworkInfo{
 		Version: proto.Int32(300_000), ConnectionsIn: proto.Uint32(3), NetworkActive: proto.Bool(true), LocalServices: proto.String("0000000000000409"),
-		Networks: []*eventpb.NetworkInfoNetwork{{Name: proto.String("onion"), Reachable: proto.Bool(true)}}, RelayFee: proto.Float64(0.1)}}})
+		Networks: []*eventpb.NetworkInfoNetwork{{Name: proto.String("onion"), Reachable: proto.Bool(true)}}, RelayFee: proto.Float64(0.1),
+		OtherNumbers: map[string]float64{"inv_buckets.inbound.backlog": 21_000}}}})
 	send(&eventpb.RpcExtractor{RpcEvent: &eventpb.RpcExtractor_ChainTips{ChainTips: &eventpb.ChainTips{Tips: []*eventpb.ChainTip{
 		{Height: proto.Int32(1000), Status: proto.String("active")}, {Height: proto.Int32(990), BranchLength: proto.Int32(2), Status: proto.String("valid-fork")},
 		{Height: proto.Int32(10), BranchLength: proto.Int32(9), Status: proto.String("headers-only")}}}}})
@@ -318,8 +319,9 @@ func TestNodeValues(t *testing.T) {
 		"chain_blocks": 800_000, "chain_headers": 800_001, "chain_warnings": 2, "chain_prune_height": absent, "chain_initial_block_download": 0,
 		"node_version": 300_000, `node_connections{direction="inbound"}`: 3, "node_network_active": 1, `node_service{service="witness"}`: 1,
 		`node_networks{network="onion",property="reachable"}`: 1, `node_networks{network="ipv4",property="reachable"}`: absent,
-		"node_relay_fee_satoshis_per_vbyte": 0.1,
-		`chain_tips{status="active"}`:       1, `chain_tips{status="invalid"}`: 0, "chain_branch_length_max": 2,
+		"node_relay_fee_satoshis_per_vbyte":              0.1,
+		`node_announcement_backlog{direction="inbound"}`: 21_000, `node_announcement_backlog{direction="outbound"}`: absent,
+		`chain_tips{status="active"}`: 1, `chain_tips{status="invalid"}`: 0, "chain_branch_length_max": 2,
 		"orphans": 3, "orphans_bytes": 300, "orphans_announcers_mean": 2, "orphans_top_announcer_ratio": 1,
 		`orphans_changed_total{change="added"}`: 2, `orphans_changed_total{change="removed"}`: 1, `orphans_changed_bytes_total{change="added"}`: 200,
 		`fee_estimate_satoshis_per_vbyte{mode="economical",target_blocks="1"}`: 2,

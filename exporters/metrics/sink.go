@@ -52,6 +52,9 @@ type Config struct {
 	// Seed is that of all hashes; random when zero. Sinks with the same seed come to
 	// equal estimates.
 	Seed maphash.Seed
+	// Only says which metrics are collected, by name, for a reader that looks at few and
+	// often; nil for all. What the agent says of itself is collected in any case.
+	Only func(name string) bool
 	// ProcessMetrics adds the metrics of the Go runtime and of this process.
 	ProcessMetrics bool
 }
@@ -143,7 +146,8 @@ func (s *Sink) now() int64 {
 
 // HandleEvent implements event.Sink.
 func (s *Sink) HandleEvent(e *event.Event) {
-	if at := e.Time().UnixNano(); at > s.newest.Load() {
+	// An event that is much older than the newest wasn't delayed: the clock was set back.
+	if at, newest := e.Time().UnixNano(), s.newest.Load(); at > newest || newest-at > int64(staleFirst) {
 		s.newest.Store(at)
 	}
 	if n := s.node(e.NodeName); n != nil {

@@ -22,6 +22,8 @@ import (
 const (
 	// DefaultListenAddress is where the embedded server listens.
 	DefaultListenAddress = "127.0.0.1:4222"
+	// EmbeddedServerName is what the embedded server calls itself to clients.
+	EmbeddedServerName = "peer-observer"
 	// DefaultMaxConnections is how many clients the embedded server takes.
 	DefaultMaxConnections = 64
 	// DefaultMaxPending is how many bytes the embedded server keeps for a client
@@ -125,7 +127,7 @@ func (c *ServerConfig) options() (*server.Options, error) {
 		host = "0.0.0.0"
 	}
 	options := &server.Options{
-		ServerName:      "peer-observer",
+		ServerName:      EmbeddedServerName,
 		Host:            host,
 		Port:            int(port),
 		NoSigs:          true,

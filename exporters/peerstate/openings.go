@@ -12,24 +12,16 @@ const (
 	openingGroups = 256
 	// openingWindow is the length of a window of openings in nanoseconds.
 	openingWindow = int64(5 * time.Minute)
-	// agentGroups bounds the groups whose user agents are counted, agentsPerGroup the
-	// agents of one.
-	agentGroups    = 512
-	agentsPerGroup = 64
-	agentWindow    = int64(time.Hour)
 )
 
 // openings follows where inbound connections come from.
 type openings struct {
 	current, previous *topK[netgroup.Group]
 	window            int64
-	agents            map[netgroup.Group]map[uint64]struct{}
-	agentWindow       int64
 }
 
 func (w *openings) init() {
 	w.current, w.previous = newTopK[netgroup.Group](openingGroups), newTopK[netgroup.Group](openingGroups)
-	w.agents = make(map[netgroup.Group]map[uint64]struct{})
 }
 
 func (w *openings) advance(now int64) {
@@ -63,41 +55,4 @@ func (w *openings) top(now int64) uint64 {
 	_, a := w.current.top()
 	_, b := w.previous.top()
 	return max(a, b)
-}
-
-// userAgent notes what a peer from a group calls itself.
-func (w *openings) userAgent(g netgroup.Group, agent uint64, now int64) {
-	if g.Class != netgroup.IPv4 && g.Class != netgroup.IPv6 {
-		// Groups of the overlay networks say nothing about who somebody is.
-		return
-	}
-	w.advanceAgents(now)
-	set := w.agents[g]
-	if set == nil {
-		if len(w.agents) >= agentGroups {
-			return
-		}
-		set = make(map[uint64]struct{})
-		w.agents[g] = set
-	}
-	if len(set) < agentsPerGroup {
-		set[agent] = struct{}{}
-	}
-}
-
-func (w *openings) advanceAgents(now int64) {
-	if window := now / agentWindow; window != w.agentWindow {
-		clear(w.agents)
-		w.agentWindow = window
-	}
-}
-
-// mostAgents is the largest number of user agents from one group in this hour.
-func (w *openings) mostAgents(now int64) int {
-	w.advanceAgents(now)
-	most := 0
-	for _, set := range w.agents {
-		most = max(most, len(set))
-	}
-	return most
 }

@@ -42,7 +42,8 @@ type State struct {
 	// at is the time of the event that is being observed. It may lie before now: the
 	// sources take different times to deliver. What is measured between two events of
 	// the tracepoints is measured with it.
-	at int64
+	at    int64
+	steps steps
 	// start is the start of the node's process, watched whether its tracepoints are
 	// known to have been looked at since.
 	start   int64
@@ -59,6 +60,8 @@ type State struct {
 	gossip      gossip
 	mempool     mempool
 	openings    openings
+	introduced  introductions
+	clocks      clocks
 	// inflight is since when each height is being downloaded.
 	inflight map[uint64]int64
 	addrman  addrman
@@ -75,7 +78,14 @@ func New(config Config) *State {
 	if config.Seed == (maphash.Seed{}) {
 		config.Seed = maphash.MakeSeed()
 	}
-	s := &State{networks: config.Networks, seed: config.Seed, inflight: map[uint64]int64{}}
+	s := new(State)
+	s.init(config.Networks, config.Seed)
+	return s
+}
+
+// init makes an empty state of any.
+func (s *State) init(networks *netgroup.Data, seed maphash.Seed) {
+	*s = State{networks: networks, seed: seed, inflight: map[uint64]int64{}}
 	s.table.init()
 	s.txs.init(maxTxRequests, txTimeout)
 	s.blocks.init(maxBlockRequests, blockTimeout)
@@ -84,7 +94,7 @@ func New(config Config) *State {
 	s.gossip.init()
 	s.mempool.init()
 	s.openings.init()
-	return s
+	s.introduced.init()
 }
 
 // Observation is what one event added to the state. It is valid until the next event.
@@ -92,6 +102,9 @@ type Observation struct {
 	// Peer is the peer that the event is about, nil when it is about none. After the
 	// event that it was closed the state no longer holds it.
 	Peer *Peer
+
+	// Stepped says that the clock of the events was set; the state has begun anew.
+	Stepped Step
 
 	// Items counts the inventory items of an inv, getdata or notfound message by type;
 	// ItemTotal all of them, as announced, also when the list was cut off.
@@ -165,8 +178,16 @@ func (s *State) Advance(at int64) {
 // decode reads.
 func (s *State) Observe(e *event.Event, d *decode.Event) *Observation {
 	o := &s.seen
-	*o = Observation{}
-	s.at = e.Time().UnixNano()
+	at, stepped := e.Time().UnixNano(), Step(0)
+	if s.steps.set(s.now, at) {
+		stepped = StepForward
+		if at < s.now {
+			stepped = StepBack
+		}
+		s.step(at)
+	}
+	*o = Observation{Stepped: stepped}
+	s.at = at
 	s.Advance(s.at)
 	if e.NodeStartTime != 0 && e.NodeStartTime < s.start {
 		// What is left of a process that has ended.
@@ -315,6 +336,8 @@ func (s *State) receivedMessage(p *Peer, m *decode.Message, o *Observation) {
 		s.gossip.message(s, p, m, o)
 	case decode.MessageVersion:
 		s.receivedVersion(p, m)
+	case decode.MessageGetAddr:
+		s.introduced.getAddr(p, s.now)
 	case decode.MessageGetHeaders, decode.MessageGetBlocks:
 		p.count(ActivityHeaderQueries, s.now, 1)
 	case decode.MessageGetCFilters, decode.MessageGetCFHeaders, decode.MessageGetCFCheckpt:
@@ -362,9 +385,15 @@ func (s *State) receivedVersion(p *Peer, m *decode.Message) {
 	if !ok {
 		return
 	}
-	p.Version = true
 	p.UserAgent = s.hash(v.UserAgent)
-	if p.Inbound {
-		s.openings.userAgent(p.Group, p.UserAgent, s.now)
+	if !p.Version {
+		// The node ignores all but the first.
+		s.introduced.version(p, s.now)
+		direction := Outbound
+		if p.Inbound {
+			direction = Inbound
+		}
+		s.clocks.add(direction, v.Timestamp, s.at, s.now)
 	}
+	p.Version = true
 }

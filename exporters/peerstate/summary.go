@@ -32,10 +32,16 @@ type Summary struct {
 	// TopSize is the share of the most frequent size among the transactions that
 	// entered the mempool lately.
 	TopSize float64
-	// TopOpenings is the number of inbound connections from one group in five minutes,
-	// MostAgents the user agents of one group in an hour.
+	// TopOpenings is the number of inbound connections from one group in five minutes.
 	TopOpenings uint64
-	MostAgents  int
+	// MostAgents are the user agents of one group in half an hour to an hour, RotatedAgents
+	// those of one with 20 connections or more, MostGetAddrs how often one asked for
+	// addresses.
+	MostAgents, RotatedAgents int
+	MostGetAddrs              uint64
+	// ClockOffset is the median of the peers' clocks minus the host's by direction, in
+	// seconds; NaN when it isn't known.
+	ClockOffset [Directions]float64
 	// OpenTxRequests and OpenBlockRequests are requests that wait for an answer.
 	OpenTxRequests, OpenBlockRequests int
 	// PeerRatio and TotalsRatio compare the bytes that were seen with those that the
@@ -100,10 +106,12 @@ func (s *State) Summarise() *Summary {
 		u.TopSize = share
 	}
 	u.TopOpenings = s.openings.top(s.now)
-	u.MostAgents = s.openings.mostAgents(s.now)
+	most := s.introduced.most(s.now)
+	u.MostAgents, u.RotatedAgents, u.MostGetAddrs = most.agents, most.rotated, most.getAddrs
 	u.OpenTxRequests, u.OpenBlockRequests = len(s.txs.index), len(s.blocks.index)
 	u.Backlog = s.wire.backlog
 	for d := range Directions {
+		u.ClockOffset[d] = s.clocks.offset(d, s.now)
 		u.PeerRatio[d], u.TotalsRatio[d] = math.NaN(), math.NaN()
 		if r, ok := s.wire.peers.ratio(d); ok {
 			u.PeerRatio[d] = r
@@ -139,6 +147,9 @@ type PeerSummary struct {
 	// Listening counts peers that have been connected for an hour, got announcements
 	// and gave nothing.
 	Listening int
+	// Giving and Taking count inbound peers that got as many announcements, whenever they
+	// came: those that gave something and those that gave nothing.
+	Giving, Taking int
 	// Behind6 and Behind144 count peers whose headers end that many blocks or more
 	// below the best height of any peer.
 	Behind6, Behind144 int
@@ -226,8 +237,8 @@ func (s *State) PeerInfos(infos []*eventpb.PeerInfo, asked int64) *PeerSummary {
 		}
 		best = max(best, info.GetSyncedHeaders())
 		s.fingerprint(info, fingerprints)
-		if listensOnly(info, s.now/int64(time.Second)) {
-			u.Listening++
+		if info.GetInbound() && info.GetBytesSentPerMessage()["inv"] >= listeningBytes {
+			u.announcedTo(info, s.now/int64(time.Second))
 		}
 		if info.GetMinfeefilter() >= highFeefilter {
 			u.HighFeefilter++
@@ -306,11 +317,8 @@ func (s *State) fingerprint(info *eventpb.PeerInfo, classes map[uint64]int) {
 	classes[s.hash(text)]++
 }
 
-// listensOnly is whether a peer takes announcements and gives nothing.
-func listensOnly(info *eventpb.PeerInfo, now int64) bool {
-	if !info.GetInbound() || now-info.GetConnectionTime() < listeningAge || info.GetBytesSentPerMessage()["inv"] < listeningBytes {
-		return false
-	}
+// GivesNothing is whether a peer has sent no announcement, transaction, block or header.
+func GivesNothing(info *eventpb.PeerInfo) bool {
 	received := info.GetBytesReceivedPerMessage()
 	for _, name := range []string{"inv", "tx", "headers", "cmpctblock", "block"} {
 		if received[name] != 0 {
@@ -318,6 +326,19 @@ func listensOnly(info *eventpb.PeerInfo, now int64) bool {
 		}
 	}
 	return true
+}
+
+// announcedTo counts a peer that took announcements, by whether it gave anything, at a time
+// in UNIX seconds.
+func (u *PeerSummary) announcedTo(info *eventpb.PeerInfo, now int64) {
+	if !GivesNothing(info) {
+		u.Giving++
+		return
+	}
+	u.Taking++
+	if now-info.GetConnectionTime() >= listeningAge {
+		u.Listening++
+	}
 }
 
 // sweep forgets peers that the node no longer lists: their closing was missed.

@@ -44,6 +44,7 @@ func addressFields() []protoreflect.FullName {
 		"peerobserver.v1.NetworkInfoNetwork.proxy", "peerobserver.v1.NetworkInfoLocalAddress.address",
 		"peerobserver.v1.AddrmanEntry.address", "peerobserver.v1.AddrmanEntry.source",
 		"peerobserver.v1.KnownLogMessage.address", "peerobserver.v1.KnownLogMessage.other_address",
+		"peerobserver.v1.EvidencePeer.address",
 	}
 }
 

@@ -147,6 +147,7 @@ func (f *filler) fillField(m protoreflect.Message, field protoreflect.FieldDescr
 			f.set[field.MapKey().FullName()]++
 			if field.MapValue().Kind() != protoreflect.MessageKind {
 				entries.Set(key, f.value(field.MapValue(), depth))
+				f.set[field.MapValue().FullName()]++
 				continue
 			}
 			f.fill(entries.Mutable(key).Message(), depth+1)

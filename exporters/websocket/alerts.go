@@ -320,7 +320,7 @@ func (c *AlertsConfig) shown(a *foreignAlert) alert {
 	}
 	// With redaction nobody may learn of a server of the operator's.
 	if link := a.annotations["runbook_url"]; len(link) <= maxAlertText && c.Redactor == nil {
-		if u, err := url.Parse(link); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
+		if u, err := url.Parse(link); err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" {
 			shown.Runbook = u.String()
 		}
 	}

@@ -111,6 +111,10 @@ type outside struct {
 	open    map[*peer]netip.Addr
 	// gossips are what single addresses answer when they are asked for addresses.
 	gossips map[netip.Addr]gossip
+	// replies is how many addresses the others answer with.
+	replies int
+	// relay is what they know together; nil for nothing.
+	relay *relay
 }
 
 // beyond is what a target has around it, once that is needed, and until Close.
@@ -119,12 +123,16 @@ type beyond struct {
 	outside *outside
 	company company // from everywhere
 	onions  company // through Tor
+	// audience are peers of which some only listen.
+	audience company
+	relay    *relay // what they know, once there is everyday traffic
 }
 
 // Close ends what scenarios leave running for one another on this target.
 func (t *Target) Close() {
 	t.beyond.company.part(all)
 	t.beyond.onions.part(all)
+	t.beyond.audience.part(all)
 	t.beyond.mu.Lock()
 	defer t.beyond.mu.Unlock()
 	if t.beyond.outside != nil {
@@ -179,6 +187,13 @@ func (c *company) part(count int) {
 	c.peers = slices.Delete(c.peers, 0, count)
 }
 
+// count is how many there are, with those whose connection has ended.
+func (c *company) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.peers)
+}
+
 // companyGroups is the first group of /16 of the company.
 const companyGroups = 200
 
@@ -192,7 +207,7 @@ func (t *Target) outsider() (*outside, error) {
 	if err := CheckNamespace(); err != nil {
 		return nil, err
 	}
-	o := &outside{open: map[*peer]netip.Addr{}, gossips: map[netip.Addr]gossip{}}
+	o := &outside{open: map[*peer]netip.Addr{}, gossips: map[netip.Addr]gossip{}, replies: honestAddresses}
 	if err := o.listen(); err != nil {
 		return nil, err
 	}
@@ -243,7 +258,10 @@ func (o *outside) accept(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
-	p, err := newPeer(conn, persona{answer: o.answer})
+	o.mu.Lock()
+	who := persona{answer: o.answer, relay: o.relay}
+	o.mu.Unlock()
+	p, err := newPeer(conn, who)
 	if err != nil {
 		return // a feeler, or the node has changed its mind
 	}
@@ -321,6 +339,7 @@ func (o *outside) answer(p *peer, message wire.Message) (bool, error) {
 	o.mu.Lock()
 	special, found := o.gossips[address]
 	delete(o.gossips, address)
+	count := o.replies
 	o.mu.Unlock()
 	if found {
 		list, err := addrMessage(special.addresses(), time.Now().Add(-time.Hour), gossipPort, gossipServices)
@@ -330,15 +349,27 @@ func (o *outside) answer(p *peer, message wire.Message) (bool, error) {
 		special.answered <- err
 		return false, err
 	}
-	addresses := make([]netip.Addr, 0, honestAddresses)
-	for i := range honestAddresses {
-		addresses = append(addresses, remote(honestAddresses+i, 0x0203))
+	addresses := make([]netip.Addr, 0, count)
+	for i := range count {
+		at := i
+		if count > honestAddresses {
+			// Of more each peer knows others, which overlap.
+			at = (i + int(address.As4()[1])*differentAddresses) % manyAddresses
+		}
+		addresses = append(addresses, remote(honestAddresses+at%groupsOfMany, 0x0203+at/groupsOfMany))
 	}
 	list, err := addrMessage(addresses, time.Now().Add(-time.Hour), o.port, fullServices)
 	if err != nil {
 		return false, err
 	}
 	return false, p.send(list)
+}
+
+// answerWith sets how many addresses are in an answer.
+func (o *outside) answerWith(count int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.replies = count
 }
 
 // gossip is what an address tells, once.
@@ -384,6 +415,14 @@ func (t *Target) Populate(ctx context.Context) error {
 
 // honestAddresses is how many addresses Populate gives the node.
 const honestAddresses = 200
+
+// Where honest peers answer with more addresses, these are of so many, in so many groups of
+// /16 below those of an adversary, and two peers' differ in some.
+const (
+	manyAddresses      = 5000
+	groupsOfMany       = adversaryGroups - honestAddresses
+	differentAddresses = 500
+)
 
 // waitOutbound waits until the node has so many outbound connections, feelers and others
 // that come and go not counted.

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -55,6 +56,12 @@ type persona struct {
 	// answer, when there is one, gets every message first, and says whether the usual
 	// answer is still to be given.
 	answer func(*peer, wire.Message) (usual bool, err error)
+	// relay is what it knows together with others and hands over when asked; nil for nothing.
+	relay *relay
+	// userAgent and version are the program and the protocol version that it says it has;
+	// those of all scripted peers when empty.
+	userAgent string
+	version   uint32
 }
 
 // dial opens a plain connection to the node.
@@ -111,7 +118,7 @@ func (p *peer) handshake() error {
 	address := wire.NewNetAddressIPPort(net.IPv4(127, 0, 0, 1), 0, services)
 	version := wire.NewMsgVersion(address, address, randomNonce(), 0)
 	version.Timestamp = time.Unix(time.Now().Add(p.who.clock).Unix(), 0)
-	version.UserAgent, version.Services, version.ProtocolVersion = userAgent, services, int32(protocolVersion)
+	version.UserAgent, version.Services, version.ProtocolVersion = cmp.Or(p.who.userAgent, userAgent), services, int32(cmp.Or(p.who.version, protocolVersion))
 	if err := p.send(version); err != nil {
 		return err
 	}
@@ -134,7 +141,7 @@ func (p *peer) handshake() error {
 // next reads a message; messages that btcd doesn't know are skipped.
 func (p *peer) next() (wire.Message, error) {
 	for {
-		message, _, err := wire.ReadMessage(p.conn, protocolVersion, network)
+		_, message, _, err := wire.ReadMessageWithEncodingN(p.conn, protocolVersion, network, wire.LatestEncoding)
 		if errors.Is(err, wire.ErrUnknownMessage) {
 			continue
 		}
@@ -183,20 +190,33 @@ func (p *peer) read() {
 	}
 }
 
-// serve hands over the blocks that the node asks for, if it was given them.
+// serve hands over the blocks that the node asks for, if it was given them, and what it knows
+// together with others.
 func (p *peer) serve(request *wire.MsgGetData) error {
+	missing := wire.NewMsgNotFound()
 	for _, item := range request.InvList {
 		p.mu.Lock()
 		block := p.blocks[item.Hash]
 		p.mu.Unlock()
-		if block == nil {
+		var known wire.Message
+		switch {
+		case block != nil:
+			known = block
+		case p.who.relay != nil:
+			known = p.who.relay.find(item.Hash)
+		}
+		if known == nil {
+			missing.InvList = append(missing.InvList, item)
 			continue
 		}
-		if err := p.send(block); err != nil {
+		if err := p.send(known); err != nil {
 			return err
 		}
 	}
-	return nil
+	if p.who.relay == nil || len(missing.InvList) == 0 {
+		return nil
+	}
+	return p.send(missing)
 }
 
 func (p *peer) send(message wire.Message) error {

@@ -62,6 +62,8 @@ type rigOptions struct {
 	agent      []string           // further flags
 	thresholds map[string]float64 // further thresholds
 	onion      string             // address where connections count as from Tor
+	// prepare makes a chain, before anybody observes the node; nil for ten blocks.
+	prepare func(*regtest.Node) error
 }
 
 func newRig(t *testing.T, options rigOptions) *rig {
@@ -72,7 +74,14 @@ func newRig(t *testing.T, options rigOptions) *rig {
 		options.node.Args = append(options.node.Args, "-bind="+options.onion+"=onion")
 	}
 	r.node = regtest.WithTracepoints(t, options.node)
-	if _, err := r.node.Mine(t.Context(), 10); err != nil {
+	blocks := 10
+	if options.prepare != nil {
+		if err := options.prepare(r.node); err != nil {
+			t.Fatal(err)
+		}
+		blocks = 1
+	}
+	if _, err := r.node.Mine(t.Context(), blocks); err != nil {
 		t.Fatal(err)
 	}
 	agent := r.startAgent(options.agent)

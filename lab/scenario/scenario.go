@@ -62,7 +62,7 @@ const (
 // All lists the scenarios by rule.
 func All() []Scenario {
 	all := slices.Concat(eclipseScenarios(), stallingScenarios(), cpuScenarios(), memoryScenarios(), bandwidthScenarios(), relayScenarios(), consensusScenarios(),
-		spamScenarios(), observerScenarios(), compactScenarios(), transactionScenarios(), laggardScenarios(), loadScenarios(), spyingScenarios())
+		spamScenarios(), observerScenarios(), reachabilityScenarios(), clockScenarios(), compactScenarios(), transactionScenarios(), laggardScenarios(), loadScenarios(), spyingScenarios())
 	slices.SortStableFunc(all, func(a, b Scenario) int {
 		return slices.Compare([]byte(a.Rule), []byte(b.Rule))
 	})

@@ -21,6 +21,8 @@ func TestScenariosAlert(t *testing.T) {
 	// Pages inhibit what they explain, restarts the most and for the longest time.
 	slices.SortStableFunc(order, func(a, b Scenario) int { return rank(a) - rank(b) })
 
+	defer r.noteRig()
+	begin := time.Now()
 	var allowed []string
 	restarts := false
 	var together []Scenario
@@ -47,11 +49,7 @@ func TestScenariosAlert(t *testing.T) {
 	}
 	// Longer than most rules look back.
 	r.settle(6 * time.Minute)
-	for _, n := range r.hook.all() {
-		if n.firing && n.severity != "info" && !slices.Contains(allowed, n.alert) {
-			t.Errorf("benign twins: %s %s received", n.severity, n.alert)
-		}
-	}
+	r.silent("benign twins", len(order), begin, allowed, allowed)
 
 	r.provoke(together, allowed)
 	for _, s := range together {
@@ -99,11 +97,13 @@ func rank(s Scenario) int {
 	}
 }
 
-// chosen are the scenarios to run, those of class A in a namespace or the others: all, or for a while of
-// development those that a variable of the environment names.
-func chosen(t *testing.T, classA bool) []Scenario {
+// chosen are the scenarios to run, those of class A and others that need a namespace there or
+// the rest: all, or for a while of development those that a variable of the environment names.
+func chosen(t *testing.T, namespace bool) []Scenario {
 	t.Helper()
-	elsewhere := func(s Scenario) bool { return strings.HasPrefix(s.Rule, "A") != classA }
+	elsewhere := func(s Scenario) bool {
+		return (strings.HasPrefix(s.Rule, "A") || s.Needs&NeedsNamespace != 0) != namespace
+	}
 	names := os.Getenv("PEER_OBSERVER_TEST_SCENARIOS")
 	if names == "" {
 		return slices.DeleteFunc(All(), elsewhere)
@@ -154,7 +154,13 @@ func (r *rig) provoke(scenarios []Scenario, expected []string) {
 		names = append(names, s.Name)
 	}
 	ended := 0
-	for _, s := range scenarios {
+	received := make([]notification, len(scenarios))
+	defer func() {
+		for i, s := range scenarios {
+			r.noteProvoked(s, begin, received[i], expected)
+		}
+	}()
+	for i, s := range scenarios {
 		var first notification
 		r.eventually(s.Name+" to have "+s.Alert+" received", func() error {
 			select {
@@ -179,6 +185,7 @@ func (r *rig) provoke(scenarios []Scenario, expected []string) {
 		if first.receiver != s.Severity {
 			r.t.Errorf("%s went to the receiver of %s", s.Alert, first.receiver)
 		}
+		received[i] = first
 	}
 	if !slices.ContainsFunc(scenarios, func(s Scenario) bool { return !s.holds }) {
 		cancel()

@@ -6,7 +6,7 @@ import (
 )
 
 func spyingScenarios() []Scenario {
-	return []Scenario{{
+	return append(spyScenarios(), Scenario{
 		Name: "port-scan", Rule: "E09", Alert: "PeerObserverPortScannedMuch", Severity: "ticket",
 		Does: "800 connections speak HTTP or TLS.", Twin: "Ten do.", Detect: time.Minute,
 		// They come from one address, one after the other.
@@ -16,7 +16,7 @@ func spyingScenarios() []Scenario {
 		TwinMay: []string{"PeerObserverPortScanned"},
 		provoke: func(ctx context.Context, t *Target) error { return scanMuch(ctx, t, 800) },
 		twin:    func(ctx context.Context, t *Target) error { return scanMuch(ctx, t, 10) },
-	}}
+	})
 }
 
 // scanMuch opens connections that speak another protocol, four at a time.

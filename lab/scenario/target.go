@@ -36,6 +36,8 @@ type Target struct {
 	// scaled by the same number (alerts.Scale); 1 for the rules as they are.
 	TimeScale float64
 
+	// down is the longest time that the node was down for a background.
+	down   time.Duration
 	purse  purse
 	beyond beyond
 	// mining is held while a block is made and becomes the tip: of two that are made on the

@@ -63,6 +63,7 @@ const (
 	KindLogKnown
 	KindIPCBlockTip
 	KindObserverStatus
+	KindObserverAlertEvidence
 	// KindCount is the number of kinds, for arrays indexed by Kind.
 	KindCount
 )
@@ -119,6 +120,7 @@ var kindTable = [KindCount]struct {
 	KindLogKnown:                            {"log.known", SourceLog, ""},
 	KindIPCBlockTip:                         {"ipc.block_tip", SourceIPC, SubjectIPC},
 	KindObserverStatus:                      {"observer.status", SourceObserver, ""},
+	KindObserverAlertEvidence:               {"observer.alert_evidence", SourceObserver, ""},
 }
 
 // String gives the name that flags, metrics and the logger use, such as
@@ -301,6 +303,7 @@ var eventCases = []oneofCase{
 	),
 	branch(field.EventObserver,
 		leaf(field.ObserverStatus, KindObserverStatus),
+		leaf(field.ObserverAlertEvidence, KindObserverAlertEvidence),
 	),
 }
 

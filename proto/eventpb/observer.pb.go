@@ -23,14 +23,66 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// The observer's account of itself, published every few seconds, so that a
-// reader far away knows what it cannot see. All counters count from the start of
-// the agent (Event.boot_id).
+// What became of an alert.
+type AlertEvidence_State int32
+
+const (
+	// Nothing is said.
+	AlertEvidence_STATE_UNSPECIFIED AlertEvidence_State = 0
+	// It began to fire.
+	AlertEvidence_STATE_FIRING AlertEvidence_State = 1
+	// It has ended.
+	AlertEvidence_STATE_ENDED AlertEvidence_State = 2
+)
+
+// Enum value maps for AlertEvidence_State.
+var (
+	AlertEvidence_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_FIRING",
+		2: "STATE_ENDED",
+	}
+	AlertEvidence_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_FIRING":      1,
+		"STATE_ENDED":       2,
+	}
+)
+
+func (x AlertEvidence_State) Enum() *AlertEvidence_State {
+	p := new(AlertEvidence_State)
+	*p = x
+	return p
+}
+
+func (x AlertEvidence_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AlertEvidence_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_peerobserver_v1_observer_proto_enumTypes[0].Descriptor()
+}
+
+func (AlertEvidence_State) Type() protoreflect.EnumType {
+	return &file_peerobserver_v1_observer_proto_enumTypes[0]
+}
+
+func (x AlertEvidence_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AlertEvidence_State.Descriptor instead.
+func (AlertEvidence_State) EnumDescriptor() ([]byte, []int) {
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{7, 0}
+}
+
+// What the observer says of itself and of what it made out.
 type Observer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to ObserverEvent:
 	//
 	//	*Observer_Status
+	//	*Observer_AlertEvidence
 	ObserverEvent isObserver_ObserverEvent `protobuf_oneof:"observer_event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -82,6 +134,15 @@ func (x *Observer) GetStatus() *Status {
 	return nil
 }
 
+func (x *Observer) GetAlertEvidence() *AlertEvidence {
+	if x != nil {
+		if x, ok := x.ObserverEvent.(*Observer_AlertEvidence); ok {
+			return x.AlertEvidence
+		}
+	}
+	return nil
+}
+
 type isObserver_ObserverEvent interface {
 	isObserver_ObserverEvent()
 }
@@ -91,9 +152,18 @@ type Observer_Status struct {
 	Status *Status `protobuf:"bytes,1,opt,name=status,proto3,oneof"`
 }
 
+type Observer_AlertEvidence struct {
+	// An alert began to fire or ended, and who is behind it.
+	AlertEvidence *AlertEvidence `protobuf:"bytes,2,opt,name=alert_evidence,json=alertEvidence,proto3,oneof"`
+}
+
 func (*Observer_Status) isObserver_ObserverEvent() {}
 
-// State of every source and every loss so far.
+func (*Observer_AlertEvidence) isObserver_ObserverEvent() {}
+
+// State of every source and every loss so far: the observer's account of itself,
+// published every few seconds, so that a reader far away knows what it cannot
+// see. All counters count from the start of the agent (Event.boot_id).
 type Status struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Version of the agent.
@@ -667,13 +737,679 @@ func (x *TracepointStatus) GetStringsCut() uint64 {
 	return 0
 }
 
+// What an operator looks at first when an alert of Prometheus fires on the
+// observed node. Published once when the agent learns that the alert fires, and
+// once when it learns that it has ended; never larger than 64 KiB. labels and
+// began_time_ns together name an alert: an agent that is started again while it
+// fires publishes it again.
+type AlertEvidence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What became of the alert.
+	State *AlertEvidence_State `protobuf:"varint,1,opt,name=state,proto3,enum=peerobserver.v1.AlertEvidence_State,oneof" json:"state,omitempty"`
+	// Id of the rule, such as B04.
+	Id *string `protobuf:"bytes,2,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// Name of the alert, such as PeerObserverPingFlood.
+	Alert *string `protobuf:"bytes,3,opt,name=alert,proto3,oneof" json:"alert,omitempty"`
+	// page, ticket or info.
+	Severity *string `protobuf:"bytes,4,opt,name=severity,proto3,oneof" json:"severity,omitempty"`
+	// The alert's summary, as the rule says it.
+	Summary *string `protobuf:"bytes,5,opt,name=summary,proto3,oneof" json:"summary,omitempty"`
+	// Where the rule says that its runbook is; anything a rule's author wrote.
+	RunbookUrl *string `protobuf:"bytes,6,opt,name=runbook_url,json=runbookUrl,proto3,oneof" json:"runbook_url,omitempty"`
+	// Labels of the alert: 16 at most.
+	Labels map[string]string `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// UNIX time in nanoseconds at which the rule's condition began to hold, as
+	// Prometheus tells.
+	BeganTimeNs *int64 `protobuf:"varint,8,opt,name=began_time_ns,json=beganTimeNs,proto3,oneof" json:"began_time_ns,omitempty"`
+	// UNIX time in nanoseconds at which the agent learned of the alert.
+	NoticedTimeNs *int64 `protobuf:"varint,9,opt,name=noticed_time_ns,json=noticedTimeNs,proto3,oneof" json:"noticed_time_ns,omitempty"`
+	// UNIX time in nanoseconds at which the agent learned that it fires.
+	FiredTimeNs *int64 `protobuf:"varint,10,opt,name=fired_time_ns,json=firedTimeNs,proto3,oneof" json:"fired_time_ns,omitempty"`
+	// UNIX time in nanoseconds at which the agent learned that it has ended; absent
+	// while it fires.
+	EndedTimeNs *int64 `protobuf:"varint,11,opt,name=ended_time_ns,json=endedTimeNs,proto3,oneof" json:"ended_time_ns,omitempty"`
+	// First value of the rule's expression that the agent learned. An infinite one
+	// is the largest number there is, here and below.
+	ValueFirst *float64 `protobuf:"fixed64,12,opt,name=value_first,json=valueFirst,proto3,oneof" json:"value_first,omitempty"`
+	// Largest value of the rule's expression.
+	ValueLargest *float64 `protobuf:"fixed64,13,opt,name=value_largest,json=valueLargest,proto3,oneof" json:"value_largest,omitempty"`
+	// Last value of the rule's expression.
+	ValueLast *float64 `protobuf:"fixed64,14,opt,name=value_last,json=valueLast,proto3,oneof" json:"value_last,omitempty"`
+	// Series that the rule reads, when its value was largest: 24 at most, those that
+	// differ most from what is usual first.
+	Values []*EvidenceValue `protobuf:"bytes,15,rep,name=values,proto3" json:"values,omitempty"`
+	// By what peers are ranked, in words; empty when no peer is to blame.
+	PeersBy *string `protobuf:"bytes,16,opt,name=peers_by,json=peersBy,proto3,oneof" json:"peers_by,omitempty"`
+	// Peers with the largest part in it, the largest first: at most five of before
+	// the alert fired, and five that came after.
+	Peers         []*EvidencePeer `protobuf:"bytes,17,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertEvidence) Reset() {
+	*x = AlertEvidence{}
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertEvidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertEvidence) ProtoMessage() {}
+
+func (x *AlertEvidence) ProtoReflect() protoreflect.Message {
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertEvidence.ProtoReflect.Descriptor instead.
+func (*AlertEvidence) Descriptor() ([]byte, []int) {
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AlertEvidence) GetState() AlertEvidence_State {
+	if x != nil && x.State != nil {
+		return *x.State
+	}
+	return AlertEvidence_STATE_UNSPECIFIED
+}
+
+func (x *AlertEvidence) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *AlertEvidence) GetAlert() string {
+	if x != nil && x.Alert != nil {
+		return *x.Alert
+	}
+	return ""
+}
+
+func (x *AlertEvidence) GetSeverity() string {
+	if x != nil && x.Severity != nil {
+		return *x.Severity
+	}
+	return ""
+}
+
+func (x *AlertEvidence) GetSummary() string {
+	if x != nil && x.Summary != nil {
+		return *x.Summary
+	}
+	return ""
+}
+
+func (x *AlertEvidence) GetRunbookUrl() string {
+	if x != nil && x.RunbookUrl != nil {
+		return *x.RunbookUrl
+	}
+	return ""
+}
+
+func (x *AlertEvidence) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *AlertEvidence) GetBeganTimeNs() int64 {
+	if x != nil && x.BeganTimeNs != nil {
+		return *x.BeganTimeNs
+	}
+	return 0
+}
+
+func (x *AlertEvidence) GetNoticedTimeNs() int64 {
+	if x != nil && x.NoticedTimeNs != nil {
+		return *x.NoticedTimeNs
+	}
+	return 0
+}
+
+func (x *AlertEvidence) GetFiredTimeNs() int64 {
+	if x != nil && x.FiredTimeNs != nil {
+		return *x.FiredTimeNs
+	}
+	return 0
+}
+
+func (x *AlertEvidence) GetEndedTimeNs() int64 {
+	if x != nil && x.EndedTimeNs != nil {
+		return *x.EndedTimeNs
+	}
+	return 0
+}
+
+func (x *AlertEvidence) GetValueFirst() float64 {
+	if x != nil && x.ValueFirst != nil {
+		return *x.ValueFirst
+	}
+	return 0
+}
+
+func (x *AlertEvidence) GetValueLargest() float64 {
+	if x != nil && x.ValueLargest != nil {
+		return *x.ValueLargest
+	}
+	return 0
+}
+
+func (x *AlertEvidence) GetValueLast() float64 {
+	if x != nil && x.ValueLast != nil {
+		return *x.ValueLast
+	}
+	return 0
+}
+
+func (x *AlertEvidence) GetValues() []*EvidenceValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *AlertEvidence) GetPeersBy() string {
+	if x != nil && x.PeersBy != nil {
+		return *x.PeersBy
+	}
+	return ""
+}
+
+func (x *AlertEvidence) GetPeers() []*EvidencePeer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// A series that a rule reads.
+type EvidenceValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name and labels, as Prometheus writes them.
+	Series *string `protobuf:"bytes,1,opt,name=series,proto3,oneof" json:"series,omitempty"`
+	// True for a counter: the numbers are its growth in a second.
+	PerSecond *bool `protobuf:"varint,2,opt,name=per_second,json=perSecond,proto3,oneof" json:"per_second,omitempty"`
+	// The value.
+	Now *float64 `protobuf:"fixed64,3,opt,name=now,proto3,oneof" json:"now,omitempty"`
+	// Median of the hour before.
+	Usual *float64 `protobuf:"fixed64,4,opt,name=usual,proto3,oneof" json:"usual,omitempty"`
+	// Number of samples of which it is the median.
+	Samples       *uint64 `protobuf:"varint,5,opt,name=samples,proto3,oneof" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvidenceValue) Reset() {
+	*x = EvidenceValue{}
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvidenceValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvidenceValue) ProtoMessage() {}
+
+func (x *EvidenceValue) ProtoReflect() protoreflect.Message {
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvidenceValue.ProtoReflect.Descriptor instead.
+func (*EvidenceValue) Descriptor() ([]byte, []int) {
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *EvidenceValue) GetSeries() string {
+	if x != nil && x.Series != nil {
+		return *x.Series
+	}
+	return ""
+}
+
+func (x *EvidenceValue) GetPerSecond() bool {
+	if x != nil && x.PerSecond != nil {
+		return *x.PerSecond
+	}
+	return false
+}
+
+func (x *EvidenceValue) GetNow() float64 {
+	if x != nil && x.Now != nil {
+		return *x.Now
+	}
+	return 0
+}
+
+func (x *EvidenceValue) GetUsual() float64 {
+	if x != nil && x.Usual != nil {
+		return *x.Usual
+	}
+	return 0
+}
+
+func (x *EvidenceValue) GetSamples() uint64 {
+	if x != nil && x.Samples != nil {
+		return *x.Samples
+	}
+	return 0
+}
+
+// A peer with a part in what a rule watches for.
+type EvidencePeer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id that the node gave the peer.
+	PeerId *uint64 `protobuf:"varint,1,opt,name=peer_id,json=peerId,proto3,oneof" json:"peer_id,omitempty"`
+	// Address and port; a pseudonym where the agent is told to show none.
+	Address *string `protobuf:"bytes,2,opt,name=address,proto3,oneof" json:"address,omitempty"`
+	// Whether the peer connected to the node.
+	Inbound *bool `protobuf:"varint,3,opt,name=inbound,proto3,oneof" json:"inbound,omitempty"`
+	// What the connection is there for.
+	ConnectionType *ConnectionType `protobuf:"varint,4,opt,name=connection_type,json=connectionType,proto3,enum=peerobserver.v1.ConnectionType,oneof" json:"connection_type,omitempty"`
+	// Its part, in the terms of AlertEvidence.peers_by.
+	Measure *float64 `protobuf:"fixed64,5,opt,name=measure,proto3,oneof" json:"measure,omitempty"`
+	// True when it came among the peers with the largest part after the alert fired.
+	AfterFiring *bool `protobuf:"varint,6,opt,name=after_firing,json=afterFiring,proto3,oneof" json:"after_firing,omitempty"`
+	// Messages that the node got from it in the last five minutes, by type.
+	ReceivedMessages map[string]uint64 `protobuf:"bytes,7,rep,name=received_messages,json=receivedMessages,proto3" json:"received_messages,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// How often the node found that it misbehaves.
+	Misbehaviours *uint64 `protobuf:"varint,8,opt,name=misbehaviours,proto3,oneof" json:"misbehaviours,omitempty"`
+	// Why the last time, as the node says it; may hold what the peer sent.
+	MisbehaviourReason *string `protobuf:"bytes,9,opt,name=misbehaviour_reason,json=misbehaviourReason,proto3,oneof" json:"misbehaviour_reason,omitempty"`
+	// UNIX time in nanoseconds at which the connection ended; absent when it did not.
+	ClosedTimeNs *int64 `protobuf:"varint,10,opt,name=closed_time_ns,json=closedTimeNs,proto3,oneof" json:"closed_time_ns,omitempty"`
+	// Heads of the last messages that count for the measure, eight at most, the
+	// oldest first; of all messages when the measure does not count messages. They
+	// are those of before the alert fired.
+	LastMessages []*EvidenceMessage `protobuf:"bytes,11,rep,name=last_messages,json=lastMessages,proto3" json:"last_messages,omitempty"`
+	// What getpeerinfo said of it last; absent when it said nothing.
+	Info          *EvidencePeerInfo `protobuf:"bytes,12,opt,name=info,proto3,oneof" json:"info,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvidencePeer) Reset() {
+	*x = EvidencePeer{}
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvidencePeer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvidencePeer) ProtoMessage() {}
+
+func (x *EvidencePeer) ProtoReflect() protoreflect.Message {
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvidencePeer.ProtoReflect.Descriptor instead.
+func (*EvidencePeer) Descriptor() ([]byte, []int) {
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *EvidencePeer) GetPeerId() uint64 {
+	if x != nil && x.PeerId != nil {
+		return *x.PeerId
+	}
+	return 0
+}
+
+func (x *EvidencePeer) GetAddress() string {
+	if x != nil && x.Address != nil {
+		return *x.Address
+	}
+	return ""
+}
+
+func (x *EvidencePeer) GetInbound() bool {
+	if x != nil && x.Inbound != nil {
+		return *x.Inbound
+	}
+	return false
+}
+
+func (x *EvidencePeer) GetConnectionType() ConnectionType {
+	if x != nil && x.ConnectionType != nil {
+		return *x.ConnectionType
+	}
+	return ConnectionType_CONNECTION_TYPE_UNKNOWN
+}
+
+func (x *EvidencePeer) GetMeasure() float64 {
+	if x != nil && x.Measure != nil {
+		return *x.Measure
+	}
+	return 0
+}
+
+func (x *EvidencePeer) GetAfterFiring() bool {
+	if x != nil && x.AfterFiring != nil {
+		return *x.AfterFiring
+	}
+	return false
+}
+
+func (x *EvidencePeer) GetReceivedMessages() map[string]uint64 {
+	if x != nil {
+		return x.ReceivedMessages
+	}
+	return nil
+}
+
+func (x *EvidencePeer) GetMisbehaviours() uint64 {
+	if x != nil && x.Misbehaviours != nil {
+		return *x.Misbehaviours
+	}
+	return 0
+}
+
+func (x *EvidencePeer) GetMisbehaviourReason() string {
+	if x != nil && x.MisbehaviourReason != nil {
+		return *x.MisbehaviourReason
+	}
+	return ""
+}
+
+func (x *EvidencePeer) GetClosedTimeNs() int64 {
+	if x != nil && x.ClosedTimeNs != nil {
+		return *x.ClosedTimeNs
+	}
+	return 0
+}
+
+func (x *EvidencePeer) GetLastMessages() []*EvidenceMessage {
+	if x != nil {
+		return x.LastMessages
+	}
+	return nil
+}
+
+func (x *EvidencePeer) GetInfo() *EvidencePeerInfo {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+// Head of a P2P message.
+type EvidenceMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UNIX time in nanoseconds at which the agent saw it.
+	TimeNs *int64 `protobuf:"varint,1,opt,name=time_ns,json=timeNs,proto3,oneof" json:"time_ns,omitempty"`
+	// Type, such as ping; other for one that is not known.
+	Type *string `protobuf:"bytes,2,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	// Whether the node got it; else the node sent it.
+	Inbound *bool `protobuf:"varint,3,opt,name=inbound,proto3,oneof" json:"inbound,omitempty"`
+	// Size of the payload in bytes.
+	Size          *uint64 `protobuf:"varint,4,opt,name=size,proto3,oneof" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvidenceMessage) Reset() {
+	*x = EvidenceMessage{}
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvidenceMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvidenceMessage) ProtoMessage() {}
+
+func (x *EvidenceMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvidenceMessage.ProtoReflect.Descriptor instead.
+func (*EvidenceMessage) Descriptor() ([]byte, []int) {
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *EvidenceMessage) GetTimeNs() int64 {
+	if x != nil && x.TimeNs != nil {
+		return *x.TimeNs
+	}
+	return 0
+}
+
+func (x *EvidenceMessage) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *EvidenceMessage) GetInbound() bool {
+	if x != nil && x.Inbound != nil {
+		return *x.Inbound
+	}
+	return false
+}
+
+func (x *EvidenceMessage) GetSize() uint64 {
+	if x != nil && x.Size != nil {
+		return *x.Size
+	}
+	return 0
+}
+
+// What getpeerinfo said of a peer.
+type EvidencePeerInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the peer calls itself (subver); text that the peer chose.
+	UserAgent *string `protobuf:"bytes,1,opt,name=user_agent,json=userAgent,proto3,oneof" json:"user_agent,omitempty"`
+	// Network of its address (network).
+	Network *string `protobuf:"bytes,2,opt,name=network,proto3,oneof" json:"network,omitempty"`
+	// Its autonomous system by the node's map, 0 for none (mapped_as).
+	MappedAs *uint32 `protobuf:"varint,3,opt,name=mapped_as,json=mappedAs,proto3,oneof" json:"mapped_as,omitempty"`
+	// Bytes that the node got from it (bytesrecv).
+	BytesReceived *uint64 `protobuf:"varint,4,opt,name=bytes_received,json=bytesReceived,proto3,oneof" json:"bytes_received,omitempty"`
+	// Bytes that the node sent to it (bytessent).
+	BytesSent *uint64 `protobuf:"varint,5,opt,name=bytes_sent,json=bytesSent,proto3,oneof" json:"bytes_sent,omitempty"`
+	// Bytes of messages that the node could not read (*other* of bytesrecv_per_msg).
+	BytesOfUnreadMessages *uint64 `protobuf:"varint,6,opt,name=bytes_of_unread_messages,json=bytesOfUnreadMessages,proto3,oneof" json:"bytes_of_unread_messages,omitempty"`
+	// Bytes of a message that is not complete yet: those that bytesrecv has and
+	// bytesrecv_per_msg does not.
+	BytesOfUnfinishedMessage *uint64 `protobuf:"varint,7,opt,name=bytes_of_unfinished_message,json=bytesOfUnfinishedMessage,proto3,oneof" json:"bytes_of_unfinished_message,omitempty"`
+	// Number of blocks that the node waits for from it (inflight).
+	BlocksInFlight *uint32 `protobuf:"varint,8,opt,name=blocks_in_flight,json=blocksInFlight,proto3,oneof" json:"blocks_in_flight,omitempty"`
+	// Its clock less the node's, in seconds (timeoffset).
+	TimeOffsetSeconds *int64 `protobuf:"varint,9,opt,name=time_offset_seconds,json=timeOffsetSeconds,proto3,oneof" json:"time_offset_seconds,omitempty"`
+	// Shortest time of a ping, in seconds (minping).
+	MinimumPingSeconds *float64 `protobuf:"fixed64,10,opt,name=minimum_ping_seconds,json=minimumPingSeconds,proto3,oneof" json:"minimum_ping_seconds,omitempty"`
+	// Addresses that the node dropped by its limit (addr_rate_limited).
+	AddressesRateLimited *uint64 `protobuf:"varint,11,opt,name=addresses_rate_limited,json=addressesRateLimited,proto3,oneof" json:"addresses_rate_limited,omitempty"`
+	// Seconds since the node could last send it something, while there is something.
+	SecondsSinceLastSend *float64 `protobuf:"fixed64,12,opt,name=seconds_since_last_send,json=secondsSinceLastSend,proto3,oneof" json:"seconds_since_last_send,omitempty"`
+	// Announcements of transactions that wait for it (inv_to_send).
+	AnnouncementsWaiting *uint64 `protobuf:"varint,13,opt,name=announcements_waiting,json=announcementsWaiting,proto3,oneof" json:"announcements_waiting,omitempty"`
+	// UNIX time in seconds at which it connected (conntime).
+	ConnectionTime *int64 `protobuf:"varint,14,opt,name=connection_time,json=connectionTime,proto3,oneof" json:"connection_time,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *EvidencePeerInfo) Reset() {
+	*x = EvidencePeerInfo{}
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvidencePeerInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvidencePeerInfo) ProtoMessage() {}
+
+func (x *EvidencePeerInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvidencePeerInfo.ProtoReflect.Descriptor instead.
+func (*EvidencePeerInfo) Descriptor() ([]byte, []int) {
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EvidencePeerInfo) GetUserAgent() string {
+	if x != nil && x.UserAgent != nil {
+		return *x.UserAgent
+	}
+	return ""
+}
+
+func (x *EvidencePeerInfo) GetNetwork() string {
+	if x != nil && x.Network != nil {
+		return *x.Network
+	}
+	return ""
+}
+
+func (x *EvidencePeerInfo) GetMappedAs() uint32 {
+	if x != nil && x.MappedAs != nil {
+		return *x.MappedAs
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetBytesReceived() uint64 {
+	if x != nil && x.BytesReceived != nil {
+		return *x.BytesReceived
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetBytesSent() uint64 {
+	if x != nil && x.BytesSent != nil {
+		return *x.BytesSent
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetBytesOfUnreadMessages() uint64 {
+	if x != nil && x.BytesOfUnreadMessages != nil {
+		return *x.BytesOfUnreadMessages
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetBytesOfUnfinishedMessage() uint64 {
+	if x != nil && x.BytesOfUnfinishedMessage != nil {
+		return *x.BytesOfUnfinishedMessage
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetBlocksInFlight() uint32 {
+	if x != nil && x.BlocksInFlight != nil {
+		return *x.BlocksInFlight
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetTimeOffsetSeconds() int64 {
+	if x != nil && x.TimeOffsetSeconds != nil {
+		return *x.TimeOffsetSeconds
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetMinimumPingSeconds() float64 {
+	if x != nil && x.MinimumPingSeconds != nil {
+		return *x.MinimumPingSeconds
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetAddressesRateLimited() uint64 {
+	if x != nil && x.AddressesRateLimited != nil {
+		return *x.AddressesRateLimited
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetSecondsSinceLastSend() float64 {
+	if x != nil && x.SecondsSinceLastSend != nil {
+		return *x.SecondsSinceLastSend
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetAnnouncementsWaiting() uint64 {
+	if x != nil && x.AnnouncementsWaiting != nil {
+		return *x.AnnouncementsWaiting
+	}
+	return 0
+}
+
+func (x *EvidencePeerInfo) GetConnectionTime() int64 {
+	if x != nil && x.ConnectionTime != nil {
+		return *x.ConnectionTime
+	}
+	return 0
+}
+
 var File_peerobserver_v1_observer_proto protoreflect.FileDescriptor
 
 const file_peerobserver_v1_observer_proto_rawDesc = "" +
 	"\n" +
-	"\x1epeerobserver/v1/observer.proto\x12\x0fpeerobserver.v1\"O\n" +
+	"\x1epeerobserver/v1/observer.proto\x12\x0fpeerobserver.v1\x1a peerobserver/v1/primitives.proto\"\x98\x01\n" +
 	"\bObserver\x121\n" +
-	"\x06status\x18\x01 \x01(\v2\x17.peerobserver.v1.StatusH\x00R\x06statusB\x10\n" +
+	"\x06status\x18\x01 \x01(\v2\x17.peerobserver.v1.StatusH\x00R\x06status\x12G\n" +
+	"\x0ealert_evidence\x18\x02 \x01(\v2\x1e.peerobserver.v1.AlertEvidenceH\x00R\ralertEvidenceB\x10\n" +
 	"\x0eobserver_event\"\xc7\x02\n" +
 	"\x06Status\x12\x1d\n" +
 	"\aversion\x18\x01 \x01(\tH\x00R\aversion\x88\x01\x01\x127\n" +
@@ -760,7 +1496,142 @@ const file_peerobserver_v1_observer_proto_rawDesc = "" +
 	"\x12_payload_truncatedB\x11\n" +
 	"\x0f_payload_faultsB\x12\n" +
 	"\x10_argument_faultsB\x0e\n" +
-	"\f_strings_cutB4Z2github.com/peerobserver/peerobserver/proto/eventpbb\x06proto3"
+	"\f_strings_cut\"\x9d\b\n" +
+	"\rAlertEvidence\x12?\n" +
+	"\x05state\x18\x01 \x01(\x0e2$.peerobserver.v1.AlertEvidence.StateH\x00R\x05state\x88\x01\x01\x12\x13\n" +
+	"\x02id\x18\x02 \x01(\tH\x01R\x02id\x88\x01\x01\x12\x19\n" +
+	"\x05alert\x18\x03 \x01(\tH\x02R\x05alert\x88\x01\x01\x12\x1f\n" +
+	"\bseverity\x18\x04 \x01(\tH\x03R\bseverity\x88\x01\x01\x12\x1d\n" +
+	"\asummary\x18\x05 \x01(\tH\x04R\asummary\x88\x01\x01\x12$\n" +
+	"\vrunbook_url\x18\x06 \x01(\tH\x05R\n" +
+	"runbookUrl\x88\x01\x01\x12B\n" +
+	"\x06labels\x18\a \x03(\v2*.peerobserver.v1.AlertEvidence.LabelsEntryR\x06labels\x12'\n" +
+	"\rbegan_time_ns\x18\b \x01(\x03H\x06R\vbeganTimeNs\x88\x01\x01\x12+\n" +
+	"\x0fnoticed_time_ns\x18\t \x01(\x03H\aR\rnoticedTimeNs\x88\x01\x01\x12'\n" +
+	"\rfired_time_ns\x18\n" +
+	" \x01(\x03H\bR\vfiredTimeNs\x88\x01\x01\x12'\n" +
+	"\rended_time_ns\x18\v \x01(\x03H\tR\vendedTimeNs\x88\x01\x01\x12$\n" +
+	"\vvalue_first\x18\f \x01(\x01H\n" +
+	"R\n" +
+	"valueFirst\x88\x01\x01\x12(\n" +
+	"\rvalue_largest\x18\r \x01(\x01H\vR\fvalueLargest\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"value_last\x18\x0e \x01(\x01H\fR\tvalueLast\x88\x01\x01\x126\n" +
+	"\x06values\x18\x0f \x03(\v2\x1e.peerobserver.v1.EvidenceValueR\x06values\x12\x1e\n" +
+	"\bpeers_by\x18\x10 \x01(\tH\rR\apeersBy\x88\x01\x01\x123\n" +
+	"\x05peers\x18\x11 \x03(\v2\x1d.peerobserver.v1.EvidencePeerR\x05peers\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"A\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fSTATE_FIRING\x10\x01\x12\x0f\n" +
+	"\vSTATE_ENDED\x10\x02B\b\n" +
+	"\x06_stateB\x05\n" +
+	"\x03_idB\b\n" +
+	"\x06_alertB\v\n" +
+	"\t_severityB\n" +
+	"\n" +
+	"\b_summaryB\x0e\n" +
+	"\f_runbook_urlB\x10\n" +
+	"\x0e_began_time_nsB\x12\n" +
+	"\x10_noticed_time_nsB\x10\n" +
+	"\x0e_fired_time_nsB\x10\n" +
+	"\x0e_ended_time_nsB\x0e\n" +
+	"\f_value_firstB\x10\n" +
+	"\x0e_value_largestB\r\n" +
+	"\v_value_lastB\v\n" +
+	"\t_peers_by\"\xd9\x01\n" +
+	"\rEvidenceValue\x12\x1b\n" +
+	"\x06series\x18\x01 \x01(\tH\x00R\x06series\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"per_second\x18\x02 \x01(\bH\x01R\tperSecond\x88\x01\x01\x12\x15\n" +
+	"\x03now\x18\x03 \x01(\x01H\x02R\x03now\x88\x01\x01\x12\x19\n" +
+	"\x05usual\x18\x04 \x01(\x01H\x03R\x05usual\x88\x01\x01\x12\x1d\n" +
+	"\asamples\x18\x05 \x01(\x04H\x04R\asamples\x88\x01\x01B\t\n" +
+	"\a_seriesB\r\n" +
+	"\v_per_secondB\x06\n" +
+	"\x04_nowB\b\n" +
+	"\x06_usualB\n" +
+	"\n" +
+	"\b_samples\"\xd1\x06\n" +
+	"\fEvidencePeer\x12\x1c\n" +
+	"\apeer_id\x18\x01 \x01(\x04H\x00R\x06peerId\x88\x01\x01\x12\x1d\n" +
+	"\aaddress\x18\x02 \x01(\tH\x01R\aaddress\x88\x01\x01\x12\x1d\n" +
+	"\ainbound\x18\x03 \x01(\bH\x02R\ainbound\x88\x01\x01\x12M\n" +
+	"\x0fconnection_type\x18\x04 \x01(\x0e2\x1f.peerobserver.v1.ConnectionTypeH\x03R\x0econnectionType\x88\x01\x01\x12\x1d\n" +
+	"\ameasure\x18\x05 \x01(\x01H\x04R\ameasure\x88\x01\x01\x12&\n" +
+	"\fafter_firing\x18\x06 \x01(\bH\x05R\vafterFiring\x88\x01\x01\x12`\n" +
+	"\x11received_messages\x18\a \x03(\v23.peerobserver.v1.EvidencePeer.ReceivedMessagesEntryR\x10receivedMessages\x12)\n" +
+	"\rmisbehaviours\x18\b \x01(\x04H\x06R\rmisbehaviours\x88\x01\x01\x124\n" +
+	"\x13misbehaviour_reason\x18\t \x01(\tH\aR\x12misbehaviourReason\x88\x01\x01\x12)\n" +
+	"\x0eclosed_time_ns\x18\n" +
+	" \x01(\x03H\bR\fclosedTimeNs\x88\x01\x01\x12E\n" +
+	"\rlast_messages\x18\v \x03(\v2 .peerobserver.v1.EvidenceMessageR\flastMessages\x12:\n" +
+	"\x04info\x18\f \x01(\v2!.peerobserver.v1.EvidencePeerInfoH\tR\x04info\x88\x01\x01\x1aC\n" +
+	"\x15ReceivedMessagesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01B\n" +
+	"\n" +
+	"\b_peer_idB\n" +
+	"\n" +
+	"\b_addressB\n" +
+	"\n" +
+	"\b_inboundB\x12\n" +
+	"\x10_connection_typeB\n" +
+	"\n" +
+	"\b_measureB\x0f\n" +
+	"\r_after_firingB\x10\n" +
+	"\x0e_misbehavioursB\x16\n" +
+	"\x14_misbehaviour_reasonB\x11\n" +
+	"\x0f_closed_time_nsB\a\n" +
+	"\x05_info\"\xaa\x01\n" +
+	"\x0fEvidenceMessage\x12\x1c\n" +
+	"\atime_ns\x18\x01 \x01(\x03H\x00R\x06timeNs\x88\x01\x01\x12\x17\n" +
+	"\x04type\x18\x02 \x01(\tH\x01R\x04type\x88\x01\x01\x12\x1d\n" +
+	"\ainbound\x18\x03 \x01(\bH\x02R\ainbound\x88\x01\x01\x12\x17\n" +
+	"\x04size\x18\x04 \x01(\x04H\x03R\x04size\x88\x01\x01B\n" +
+	"\n" +
+	"\b_time_nsB\a\n" +
+	"\x05_typeB\n" +
+	"\n" +
+	"\b_inboundB\a\n" +
+	"\x05_size\"\xf6\a\n" +
+	"\x10EvidencePeerInfo\x12\"\n" +
+	"\n" +
+	"user_agent\x18\x01 \x01(\tH\x00R\tuserAgent\x88\x01\x01\x12\x1d\n" +
+	"\anetwork\x18\x02 \x01(\tH\x01R\anetwork\x88\x01\x01\x12 \n" +
+	"\tmapped_as\x18\x03 \x01(\rH\x02R\bmappedAs\x88\x01\x01\x12*\n" +
+	"\x0ebytes_received\x18\x04 \x01(\x04H\x03R\rbytesReceived\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"bytes_sent\x18\x05 \x01(\x04H\x04R\tbytesSent\x88\x01\x01\x12<\n" +
+	"\x18bytes_of_unread_messages\x18\x06 \x01(\x04H\x05R\x15bytesOfUnreadMessages\x88\x01\x01\x12B\n" +
+	"\x1bbytes_of_unfinished_message\x18\a \x01(\x04H\x06R\x18bytesOfUnfinishedMessage\x88\x01\x01\x12-\n" +
+	"\x10blocks_in_flight\x18\b \x01(\rH\aR\x0eblocksInFlight\x88\x01\x01\x123\n" +
+	"\x13time_offset_seconds\x18\t \x01(\x03H\bR\x11timeOffsetSeconds\x88\x01\x01\x125\n" +
+	"\x14minimum_ping_seconds\x18\n" +
+	" \x01(\x01H\tR\x12minimumPingSeconds\x88\x01\x01\x129\n" +
+	"\x16addresses_rate_limited\x18\v \x01(\x04H\n" +
+	"R\x14addressesRateLimited\x88\x01\x01\x12:\n" +
+	"\x17seconds_since_last_send\x18\f \x01(\x01H\vR\x14secondsSinceLastSend\x88\x01\x01\x128\n" +
+	"\x15announcements_waiting\x18\r \x01(\x04H\fR\x14announcementsWaiting\x88\x01\x01\x12,\n" +
+	"\x0fconnection_time\x18\x0e \x01(\x03H\rR\x0econnectionTime\x88\x01\x01B\r\n" +
+	"\v_user_agentB\n" +
+	"\n" +
+	"\b_networkB\f\n" +
+	"\n" +
+	"_mapped_asB\x11\n" +
+	"\x0f_bytes_receivedB\r\n" +
+	"\v_bytes_sentB\x1b\n" +
+	"\x19_bytes_of_unread_messagesB\x1e\n" +
+	"\x1c_bytes_of_unfinished_messageB\x13\n" +
+	"\x11_blocks_in_flightB\x16\n" +
+	"\x14_time_offset_secondsB\x17\n" +
+	"\x15_minimum_ping_secondsB\x19\n" +
+	"\x17_addresses_rate_limitedB\x1a\n" +
+	"\x18_seconds_since_last_sendB\x18\n" +
+	"\x16_announcements_waitingB\x12\n" +
+	"\x10_connection_timeB4Z2github.com/peerobserver/peerobserver/proto/eventpbb\x06proto3"
 
 var (
 	file_peerobserver_v1_observer_proto_rawDescOnce sync.Once
@@ -774,28 +1645,47 @@ func file_peerobserver_v1_observer_proto_rawDescGZIP() []byte {
 	return file_peerobserver_v1_observer_proto_rawDescData
 }
 
-var file_peerobserver_v1_observer_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_peerobserver_v1_observer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_peerobserver_v1_observer_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_peerobserver_v1_observer_proto_goTypes = []any{
-	(*Observer)(nil),         // 0: peerobserver.v1.Observer
-	(*Status)(nil),           // 1: peerobserver.v1.Status
-	(*SourceStatus)(nil),     // 2: peerobserver.v1.SourceStatus
-	(*Loss)(nil),             // 3: peerobserver.v1.Loss
-	(*QueueStatus)(nil),      // 4: peerobserver.v1.QueueStatus
-	(*NodeStatus)(nil),       // 5: peerobserver.v1.NodeStatus
-	(*TracepointStatus)(nil), // 6: peerobserver.v1.TracepointStatus
+	(AlertEvidence_State)(0), // 0: peerobserver.v1.AlertEvidence.State
+	(*Observer)(nil),         // 1: peerobserver.v1.Observer
+	(*Status)(nil),           // 2: peerobserver.v1.Status
+	(*SourceStatus)(nil),     // 3: peerobserver.v1.SourceStatus
+	(*Loss)(nil),             // 4: peerobserver.v1.Loss
+	(*QueueStatus)(nil),      // 5: peerobserver.v1.QueueStatus
+	(*NodeStatus)(nil),       // 6: peerobserver.v1.NodeStatus
+	(*TracepointStatus)(nil), // 7: peerobserver.v1.TracepointStatus
+	(*AlertEvidence)(nil),    // 8: peerobserver.v1.AlertEvidence
+	(*EvidenceValue)(nil),    // 9: peerobserver.v1.EvidenceValue
+	(*EvidencePeer)(nil),     // 10: peerobserver.v1.EvidencePeer
+	(*EvidenceMessage)(nil),  // 11: peerobserver.v1.EvidenceMessage
+	(*EvidencePeerInfo)(nil), // 12: peerobserver.v1.EvidencePeerInfo
+	nil,                      // 13: peerobserver.v1.AlertEvidence.LabelsEntry
+	nil,                      // 14: peerobserver.v1.EvidencePeer.ReceivedMessagesEntry
+	(ConnectionType)(0),      // 15: peerobserver.v1.ConnectionType
 }
 var file_peerobserver_v1_observer_proto_depIdxs = []int32{
-	1, // 0: peerobserver.v1.Observer.status:type_name -> peerobserver.v1.Status
-	2, // 1: peerobserver.v1.Status.sources:type_name -> peerobserver.v1.SourceStatus
-	3, // 2: peerobserver.v1.Status.losses:type_name -> peerobserver.v1.Loss
-	5, // 3: peerobserver.v1.Status.node:type_name -> peerobserver.v1.NodeStatus
-	4, // 4: peerobserver.v1.Status.queues:type_name -> peerobserver.v1.QueueStatus
-	6, // 5: peerobserver.v1.Status.tracepoints:type_name -> peerobserver.v1.TracepointStatus
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	2,  // 0: peerobserver.v1.Observer.status:type_name -> peerobserver.v1.Status
+	8,  // 1: peerobserver.v1.Observer.alert_evidence:type_name -> peerobserver.v1.AlertEvidence
+	3,  // 2: peerobserver.v1.Status.sources:type_name -> peerobserver.v1.SourceStatus
+	4,  // 3: peerobserver.v1.Status.losses:type_name -> peerobserver.v1.Loss
+	6,  // 4: peerobserver.v1.Status.node:type_name -> peerobserver.v1.NodeStatus
+	5,  // 5: peerobserver.v1.Status.queues:type_name -> peerobserver.v1.QueueStatus
+	7,  // 6: peerobserver.v1.Status.tracepoints:type_name -> peerobserver.v1.TracepointStatus
+	0,  // 7: peerobserver.v1.AlertEvidence.state:type_name -> peerobserver.v1.AlertEvidence.State
+	13, // 8: peerobserver.v1.AlertEvidence.labels:type_name -> peerobserver.v1.AlertEvidence.LabelsEntry
+	9,  // 9: peerobserver.v1.AlertEvidence.values:type_name -> peerobserver.v1.EvidenceValue
+	10, // 10: peerobserver.v1.AlertEvidence.peers:type_name -> peerobserver.v1.EvidencePeer
+	15, // 11: peerobserver.v1.EvidencePeer.connection_type:type_name -> peerobserver.v1.ConnectionType
+	14, // 12: peerobserver.v1.EvidencePeer.received_messages:type_name -> peerobserver.v1.EvidencePeer.ReceivedMessagesEntry
+	11, // 13: peerobserver.v1.EvidencePeer.last_messages:type_name -> peerobserver.v1.EvidenceMessage
+	12, // 14: peerobserver.v1.EvidencePeer.info:type_name -> peerobserver.v1.EvidencePeerInfo
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_peerobserver_v1_observer_proto_init() }
@@ -803,8 +1693,10 @@ func file_peerobserver_v1_observer_proto_init() {
 	if File_peerobserver_v1_observer_proto != nil {
 		return
 	}
+	file_peerobserver_v1_primitives_proto_init()
 	file_peerobserver_v1_observer_proto_msgTypes[0].OneofWrappers = []any{
 		(*Observer_Status)(nil),
+		(*Observer_AlertEvidence)(nil),
 	}
 	file_peerobserver_v1_observer_proto_msgTypes[1].OneofWrappers = []any{}
 	file_peerobserver_v1_observer_proto_msgTypes[2].OneofWrappers = []any{}
@@ -812,18 +1704,24 @@ func file_peerobserver_v1_observer_proto_init() {
 	file_peerobserver_v1_observer_proto_msgTypes[4].OneofWrappers = []any{}
 	file_peerobserver_v1_observer_proto_msgTypes[5].OneofWrappers = []any{}
 	file_peerobserver_v1_observer_proto_msgTypes[6].OneofWrappers = []any{}
+	file_peerobserver_v1_observer_proto_msgTypes[7].OneofWrappers = []any{}
+	file_peerobserver_v1_observer_proto_msgTypes[8].OneofWrappers = []any{}
+	file_peerobserver_v1_observer_proto_msgTypes[9].OneofWrappers = []any{}
+	file_peerobserver_v1_observer_proto_msgTypes[10].OneofWrappers = []any{}
+	file_peerobserver_v1_observer_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerobserver_v1_observer_proto_rawDesc), len(file_peerobserver_v1_observer_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_peerobserver_v1_observer_proto_goTypes,
 		DependencyIndexes: file_peerobserver_v1_observer_proto_depIdxs,
+		EnumInfos:         file_peerobserver_v1_observer_proto_enumTypes,
 		MessageInfos:      file_peerobserver_v1_observer_proto_msgTypes,
 	}.Build()
 	File_peerobserver_v1_observer_proto = out.File

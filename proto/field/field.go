@@ -86,6 +86,27 @@ const (
 	AlertSignature protowire.Number = 1001
 )
 
+// Fields of peerobserver.v1.AlertEvidence.
+const (
+	AlertEvidenceState         protowire.Number = 1
+	AlertEvidenceId            protowire.Number = 2
+	AlertEvidenceAlert         protowire.Number = 3
+	AlertEvidenceSeverity      protowire.Number = 4
+	AlertEvidenceSummary       protowire.Number = 5
+	AlertEvidenceRunbookUrl    protowire.Number = 6
+	AlertEvidenceLabels        protowire.Number = 7
+	AlertEvidenceBeganTimeNs   protowire.Number = 8
+	AlertEvidenceNoticedTimeNs protowire.Number = 9
+	AlertEvidenceFiredTimeNs   protowire.Number = 10
+	AlertEvidenceEndedTimeNs   protowire.Number = 11
+	AlertEvidenceValueFirst    protowire.Number = 12
+	AlertEvidenceValueLargest  protowire.Number = 13
+	AlertEvidenceValueLast     protowire.Number = 14
+	AlertEvidenceValues        protowire.Number = 15
+	AlertEvidencePeersBy       protowire.Number = 16
+	AlertEvidencePeers         protowire.Number = 17
+)
+
 // Fields of peerobserver.v1.ArchiveBlock.
 const (
 	ArchiveBlockOffset          protowire.Number = 1
@@ -356,6 +377,57 @@ const (
 const (
 	EvictedInboundConnectionConn            protowire.Number = 1
 	EvictedInboundConnectionTimeEstablished protowire.Number = 2
+)
+
+// Fields of peerobserver.v1.EvidenceMessage.
+const (
+	EvidenceMessageTimeNs  protowire.Number = 1
+	EvidenceMessageType    protowire.Number = 2
+	EvidenceMessageInbound protowire.Number = 3
+	EvidenceMessageSize    protowire.Number = 4
+)
+
+// Fields of peerobserver.v1.EvidencePeer.
+const (
+	EvidencePeerPeerId             protowire.Number = 1
+	EvidencePeerAddress            protowire.Number = 2
+	EvidencePeerInbound            protowire.Number = 3
+	EvidencePeerConnectionType     protowire.Number = 4
+	EvidencePeerMeasure            protowire.Number = 5
+	EvidencePeerAfterFiring        protowire.Number = 6
+	EvidencePeerReceivedMessages   protowire.Number = 7
+	EvidencePeerMisbehaviours      protowire.Number = 8
+	EvidencePeerMisbehaviourReason protowire.Number = 9
+	EvidencePeerClosedTimeNs       protowire.Number = 10
+	EvidencePeerLastMessages       protowire.Number = 11
+	EvidencePeerInfo               protowire.Number = 12
+)
+
+// Fields of peerobserver.v1.EvidencePeerInfo.
+const (
+	EvidencePeerInfoUserAgent                protowire.Number = 1
+	EvidencePeerInfoNetwork                  protowire.Number = 2
+	EvidencePeerInfoMappedAs                 protowire.Number = 3
+	EvidencePeerInfoBytesReceived            protowire.Number = 4
+	EvidencePeerInfoBytesSent                protowire.Number = 5
+	EvidencePeerInfoBytesOfUnreadMessages    protowire.Number = 6
+	EvidencePeerInfoBytesOfUnfinishedMessage protowire.Number = 7
+	EvidencePeerInfoBlocksInFlight           protowire.Number = 8
+	EvidencePeerInfoTimeOffsetSeconds        protowire.Number = 9
+	EvidencePeerInfoMinimumPingSeconds       protowire.Number = 10
+	EvidencePeerInfoAddressesRateLimited     protowire.Number = 11
+	EvidencePeerInfoSecondsSinceLastSend     protowire.Number = 12
+	EvidencePeerInfoAnnouncementsWaiting     protowire.Number = 13
+	EvidencePeerInfoConnectionTime           protowire.Number = 14
+)
+
+// Fields of peerobserver.v1.EvidenceValue.
+const (
+	EvidenceValueSeries    protowire.Number = 1
+	EvidenceValuePerSecond protowire.Number = 2
+	EvidenceValueNow       protowire.Number = 3
+	EvidenceValueUsual     protowire.Number = 4
+	EvidenceValueSamples   protowire.Number = 5
 )
 
 // Fields of peerobserver.v1.Feature.
@@ -723,7 +795,8 @@ const (
 
 // Fields of peerobserver.v1.Observer.
 const (
-	ObserverStatus protowire.Number = 1
+	ObserverStatus        protowire.Number = 1
+	ObserverAlertEvidence protowire.Number = 2
 )
 
 // Fields of peerobserver.v1.OrphanTx.

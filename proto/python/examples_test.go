@@ -108,5 +108,11 @@ func otherExamples() []*pb.Event {
 		{PeerObserverEvent: &pb.Event_Observer{Observer: &pb.Observer{
 			ObserverEvent: &pb.Observer_Status{Status: &pb.Status{Losses: []*pb.Loss{{Count: new(uint64(math.MaxUint64))}}}},
 		}}},
+		{PeerObserverEvent: &pb.Event_Observer{Observer: &pb.Observer{
+			ObserverEvent: &pb.Observer_AlertEvidence{AlertEvidence: &pb.AlertEvidence{
+				State: pb.AlertEvidence_STATE_ENDED.Enum(), Labels: map[string]string{"id": "B04"}, ValueLargest: new(math.MaxFloat64),
+				Peers: []*pb.EvidencePeer{{Address: new("a"), ReceivedMessages: map[string]uint64{"ping": math.MaxUint64}, LastMessages: []*pb.EvidenceMessage{{}}}},
+			}},
+		}}},
 	}
 }

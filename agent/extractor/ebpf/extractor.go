@@ -78,6 +78,8 @@ type Extractor struct {
 	replacements uint64
 	// base is what counters of earlier programs had reached when they were closed.
 	base bpf.Counters
+	// told is, by tracepoint, the number of records that Status has told of last.
+	told [len(bpf.Counters{}.Tracepoints)]uint64
 }
 
 // losses are the counters of the ledger that this source feeds.

@@ -55,9 +55,13 @@ func (x *Extractor) Status() []*eventpb.TracepointStatus {
 			continue
 		}
 		c := &counters.Tracepoints[p.Tracepoint.ID]
-		ignored := x.ignored[p.Tracepoint.ID].Load()
-		c.Hits -= min(ignored, c.Hits)
-		c.Records -= min(ignored, c.Records)
+		// Whose a record is turns out when it is read, after it was counted: the difference
+		// falls then. What is told doesn't, since a counter that falls has begun again.
+		ignored := min(x.ignored[p.Tracepoint.ID].Load(), c.Records)
+		records, told := c.Records-ignored, &x.told[p.Tracepoint.ID]
+		*told = max(*told, records)
+		c.Hits = c.Hits - min(ignored, c.Hits) + *told - records
+		c.Records = *told
 		name, attached, lost := p.Tracepoint.String(), p.State == bpf.Attached, c.Lost()
 		status := &eventpb.TracepointStatus{
 			Name:             &name,

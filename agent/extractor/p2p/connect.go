@@ -68,6 +68,9 @@ func (s *Source) attempt(ctx context.Context, attempts int) string {
 	case errors.Is(err, errNoNode):
 		s.notLinked(func() { s.account.Down("waiting for the node") })
 		return ""
+	case errors.Is(err, errNoChain):
+		s.notLinked(func() { s.account.Down(errNoChain.Error()) })
+		return errNoChain.Error()
 	case err != nil:
 		err = fmt.Errorf("telling the node to connect to %s: %w", s.advertised, err)
 		s.notLinked(func() { s.account.Failed(err) })
@@ -104,8 +107,11 @@ func (s *Source) awaitLink(ctx context.Context) bool {
 // failed to, which it doesn't say.
 func (s *Source) tellNode(ctx context.Context) error {
 	caller := s.config.Client()
-	if caller == nil || s.config.Chain() == "" {
+	if caller == nil {
 		return errNoNode
+	}
+	if s.config.Chain() == "" {
+		return errNoChain
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

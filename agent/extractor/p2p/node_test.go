@@ -332,6 +332,21 @@ func TestNodeStartsAfterTheSource(t *testing.T) {
 	r.waitLinked(t, 1)
 }
 
+// Of a node whose process isn't seen, somebody has to say the chain; the account says which
+// flag does.
+func TestChainUnknown(t *testing.T) {
+	n := regtest.ForTest(t, regtest.Config{})
+	var chain atomic.Value
+	chain.Store("")
+	r := startRig(t, Config{Client: rpcOf(n), Chain: func() string { return chain.Load().(string) }})
+	eventually(t, "the account to name the flag", func() bool {
+		up, detail := r.ledger.Source(event.SourceP2P).State()
+		return !up && strings.Contains(detail, "--bitcoin.chain")
+	})
+	chain.Store("regtest")
+	r.waitLinked(t, 1)
+}
+
 func TestNetworkingOff(t *testing.T) {
 	n := regtest.ForTest(t, regtest.Config{})
 	if err := n.Call(t.Context(), "setnetworkactive", []any{false}, nil); err != nil {

@@ -15,6 +15,7 @@ const peerListAge = 250 * time.Millisecond
 
 var (
 	errNoNode      = errors.New("no RPC connection to the node")
+	errNoChain     = errors.New("the node's chain isn't known, as its process isn't seen here: give --bitcoin.chain")
 	errNotObserved = errors.New("not a connection of the observed node")
 )
 

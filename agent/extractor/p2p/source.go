@@ -335,7 +335,7 @@ func (s *Source) network() (wire.BitcoinNet, error) {
 	case "regtest":
 		return wire.TestNet, nil
 	case "":
-		return 0, errNoNode
+		return 0, errNoChain
 	default:
 		return 0, fmt.Errorf("unknown chain %q", chain)
 	}

@@ -224,6 +224,19 @@ func TestOtherNumbersOfANewerNode(t *testing.T) {
 	}
 }
 
+// What Bitcoin Core 32 says of its relay in getnetworkinfo (rpc/net.cpp).
+func TestAnnouncementBacklogOfCore32(t *testing.T) {
+	got, _ := convert(t, "getnetworkinfo", []byte(
+		`{"version":320000,"tx_send_rate":14,"inv_buckets":{"inbound":{"backlog":21000,"count_tok":0.5,"size_tok":-12.25},"outbound":{"backlog":3,"count_tok":420,"size_tok":12e6}}}`))
+	want := map[string]float64{
+		"tx_send_rate": 14, "inv_buckets.inbound.backlog": 21_000, "inv_buckets.inbound.count_tok": 0.5, "inv_buckets.inbound.size_tok": -12.25,
+		"inv_buckets.outbound.backlog": 3, "inv_buckets.outbound.count_tok": 420, "inv_buckets.outbound.size_tok": 12e6,
+	}
+	if got := got.GetNetworkInfo().GetOtherNumbers(); !reflect.DeepEqual(got, want) {
+		t.Errorf("other numbers %v, want %v", got, want)
+	}
+}
+
 // addrmanAnswer is an answer of getrawaddrman with full buckets of the longest
 // addresses.
 func addrmanAnswer(newBuckets, triedBuckets int) []byte {
