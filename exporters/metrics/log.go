@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"strings"
+
 	"github.com/peerobserver/peerobserver/proto/eventpb"
 )
 
@@ -134,7 +136,7 @@ func newLogLines(r *registry) *logLines {
 	})
 	g.status = r.bounded("status", mutatedStates()...)
 	g.mutated = r.counter(spec{
-		name: "log_mutated_blocks_total", events: "log.block_checked", unit: "lines",
+		name: "log_mutated_blocks_total", events: "log.block_checked, log.known", unit: "lines",
 		help: "Blocks whose check says that they were mutated on their way, by state.",
 	}, g.status)
 	g.template, g.places = templateLabel()
@@ -169,17 +171,29 @@ func (g *logLines) handle(l *eventpb.LogExtractor) {
 		}
 	case *eventpb.LogExtractor_BlockCheckedLog:
 		g.checked.add(1)
-		if state := body.BlockCheckedLog.GetState(); g.status.has(state) {
-			g.mutated.inc(g.status.of(state))
-		}
+		g.countMutated(body.BlockCheckedLog.GetState())
 	case *eventpb.LogExtractor_KnownLogMessage:
 		if body.KnownLogMessage.GetEnqueuing() {
 			return
+		}
+		if body.KnownLogMessage.GetTemplate() == eventpb.LogTemplate_LOG_TEMPLATE_BLOCK_MUTATED {
+			// What ValidationState::ToString gives: the state, and often what else is known.
+			state, _, _ := strings.Cut(body.KnownLogMessage.GetReason(), ",")
+			g.countMutated(state)
 		}
 		template, ok := g.places[body.KnownLogMessage.GetTemplate()]
 		if !ok {
 			template = g.template.size() - 1
 		}
 		g.known.inc(template)
+	}
+}
+
+// countMutated counts a block by the state that its check gave: nodes since Bitcoin Core 27
+// look for a mutation before they check anything else (IsBlockMutated in validation.cpp) and
+// log it in a line of its own, older ones log the result of the whole check.
+func (g *logLines) countMutated(state string) {
+	if g.status.has(state) {
+		g.mutated.inc(g.status.of(state))
 	}
 }

@@ -67,13 +67,17 @@ func TestLog(t *testing.T) {
 			LogEvent: &eventpb.LogExtractor_KnownLogMessage{KnownLogMessage: &eventpb.KnownLogMessage{
 				Template: eventpb.LogTemplate_LOG_TEMPLATE_BLOCK_DISCONNECTED.Enum(), Enqueuing: proto.Bool(enqueuing)}}})
 	}
+	line(eventpb.LogDebugCategory_LOG_DEBUG_CATEGORY_VALIDATION, "", &eventpb.LogExtractor{
+		LogEvent: &eventpb.LogExtractor_KnownLogMessage{KnownLogMessage: &eventpb.KnownLogMessage{
+			Template: eventpb.LogTemplate_LOG_TEMPLATE_BLOCK_MUTATED.Enum(), Reason: proto.String("bad-txnmrklroot, hashMerkleRoot mismatch")}}})
 	r.want(map[string]float64{
 		`log_lines_total{category="none",level="info"}`: 1, `log_bytes_total{category="none",level="info"}`: 100,
 		`log_lines_total{category="other",level="debug"}`: 1, `log_lines_total{category="net",level="warning"}`: 1,
 		`log_known_lines_total{template="connection_dropped_full"}`: 1, `log_known_lines_total{template="other"}`: 1,
 		`log_known_lines_total{template="connection_dropped_banned"}`: 0, `log_known_lines_total{template="block_disconnected"}`: 1,
 		`log_block_checked_total`: 2, `log_block_connected_total`: 1, `log_mutated_blocks_total{status="bad-witness-nonce-size"}`: 1,
-		`log_mutated_blocks_total{status="other"}`: 0,
+		`log_mutated_blocks_total{status="bad-txnmrklroot"}`: 1,
+		`log_mutated_blocks_total{status="other"}`:           0,
 	})
 }
 
