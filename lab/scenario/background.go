@@ -235,9 +235,6 @@ func (t *Target) everyday(ctx context.Context, seed string) (*everyday, error) {
 	if e.outside, err = t.populated(ctx); err != nil {
 		return nil, err
 	}
-	e.outside.mu.Lock()
-	e.outside.relay = e.relay
-	e.outside.mu.Unlock()
 	return e, e.accompany(ctx, fullCompany)
 }
 

@@ -25,9 +25,10 @@ const usualBackground = 6 * time.Minute
 // over a span of time there is as much less as the span is shorter.
 func backgroundThresholds() map[string]float64 {
 	changed := map[string]float64{
-		// A tenth of what the scale makes of two hours: the gate is open for longer.
-		"warm_up_seconds": 7200.0 / timeScale / 10, "f03_warm_up_seconds": 7200.0 / timeScale / 10,
-		"a05_observed_seconds": 30, "a08_replaced_seconds": 3600 / timeScale, "a08_address_age_seconds": addressAge.Seconds(),
+		// A tenth of what the scale makes of two hours: the gate is open for longer. So is that
+		// in which the connections of a new node would look replaced, while the gate is closed.
+		"warm_up_seconds": 7200.0 / timeScale / 10, "f03_warm_up_seconds": 7200.0 / timeScale / 10, "a08_replaced_seconds": 3600.0 / timeScale / 10,
+		"a05_observed_seconds": 30, "a08_address_age_seconds": addressAge.Seconds(),
 		"a13_ticket_seconds": 5400 / timeScale, "a13_page_seconds": 7200 / timeScale,
 	}
 	for name, value := range map[string]float64{

@@ -113,7 +113,7 @@ type outside struct {
 	gossips map[netip.Addr]gossip
 	// replies is how many addresses the others answer with.
 	replies int
-	// relay is what they know together; nil for nothing.
+	// relay is what they know together.
 	relay *relay
 }
 
@@ -125,7 +125,7 @@ type beyond struct {
 	onions  company // through Tor
 	// audience are peers of which some only listen.
 	audience company
-	relay    *relay // what they know, once there is everyday traffic
+	relay    *relay // what they know
 }
 
 // Close ends what scenarios leave running for one another on this target.
@@ -207,7 +207,10 @@ func (t *Target) outsider() (*outside, error) {
 	if err := CheckNamespace(); err != nil {
 		return nil, err
 	}
-	o := &outside{open: map[*peer]netip.Addr{}, gossips: map[netip.Addr]gossip{}, replies: honestAddresses}
+	if t.beyond.relay == nil {
+		t.beyond.relay = newRelay()
+	}
+	o := &outside{open: map[*peer]netip.Addr{}, gossips: map[netip.Addr]gossip{}, replies: honestAddresses, relay: t.beyond.relay}
 	if err := o.listen(); err != nil {
 		return nil, err
 	}
@@ -258,10 +261,7 @@ func (o *outside) accept(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
-	o.mu.Lock()
-	who := persona{answer: o.answer, relay: o.relay}
-	o.mu.Unlock()
-	p, err := newPeer(conn, who)
+	p, err := newPeer(conn, persona{answer: o.answer, relay: o.relay})
 	if err != nil {
 		return // a feeler, or the node has changed its mind
 	}

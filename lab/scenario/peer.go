@@ -206,7 +206,9 @@ func (p *peer) serve(request *wire.MsgGetData) error {
 			known = p.who.relay.find(item.Hash)
 		}
 		if known == nil {
-			missing.InvList = append(missing.InvList, item)
+			if item.Type != wire.InvTypeBlock && item.Type != wire.InvTypeWitnessBlock {
+				missing.InvList = append(missing.InvList, item)
+			}
 			continue
 		}
 		if err := p.send(known); err != nil {
