@@ -38,7 +38,7 @@ func alertsFiring() Dashboard {
 				states("Firing over time", "A line for each alert and instance while it fires.",
 					[]Value{{"1", "firing", Page}}, q(`max by (alertname, instance, node) (ALERTS`+alert+`})`, "{{alertname}} {{who}}")).sized(24, 14),
 				series("Firing by severity", Plain, "Number of alerts that fire.",
-					q(`count by (severity) (ALERTS`+alert+`})`, "{{severity}}")).stacked(),
+					q(`count by (severity) (ALERTS`+alert+`})`, "{{severity}}")).stacked().bySeverity(),
 				bars("Time firing", Seconds, "How long each alert fired on any node within the shown time, to a quarter of a minute.",
 					q(`15 * sum_over_time(max by (alertname) (ALERTS`+alert+`})[$__range:15s])`, "{{alertname}}")),
 			}},

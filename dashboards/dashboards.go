@@ -58,6 +58,8 @@ type Panel struct {
 	Low        Severity
 	// Values replaces numbers by words.
 	Values []Value
+	// BySeverity says that series are named after severities, and have their colours.
+	BySeverity bool
 	// Columns are those of a table: labels and, by the letter of the query, values.
 	Columns []Column
 }
@@ -199,6 +201,7 @@ func distribution(histogram, matchers string) Query {
 
 func (p Panel) sized(width, height int) Panel { p.Width, p.Height = width, height; return p }
 func (p Panel) stacked() Panel                { p.Stacked = true; return p }
+func (p Panel) bySeverity() Panel             { p.BySeverity = true; return p }
 
 // low says how bad it is below all thresholds.
 func (p Panel) low(s Severity) Panel { p.Low = s; return p }

@@ -216,9 +216,17 @@ func (p Panel) transformations() []object {
 	}
 }
 
-// overrides are how the columns of a table are written.
+// overrides are how the columns of a table are written, and the colours of severities.
 func (p Panel) overrides(thresholds map[string]float64) ([]object, error) {
 	out := []object{}
+	if p.BySeverity {
+		for _, s := range []Severity{Page, Ticket, Info} {
+			out = append(out, object{
+				"matcher":    object{"id": "byName", "options": string(s)},
+				"properties": []object{{"id": "color", "value": object{"mode": "fixed", "fixedColor": colour(s)}}},
+			})
+		}
+	}
 	for _, c := range p.Columns {
 		properties := []object{}
 		add := func(id string, value any) { properties = append(properties, object{"id": id, "value": value}) }

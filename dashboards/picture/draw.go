@@ -159,10 +159,15 @@ func (p Panel) lines(body *charts.Painter, theme charts.ColorPalette, data []Res
 				sums[i] += v
 				highest, lowest = max(highest, v), min(lowest, v)
 			}
-			colours = append(colours, theme.GetSeriesColor(len(list)))
-			list = append(list, charts.LineSeries{Values: values, Name: s.Name(r.Target.LegendFormat)})
+			name := s.Name(r.Target.LegendFormat)
+			seriesColour, fixed := p.colour(name)
+			if !fixed {
+				seriesColour = theme.GetSeriesColor(len(list))
+			}
+			colours = append(colours, seriesColour)
+			list = append(list, charts.LineSeries{Values: values, Name: name})
 			if len(names) < maxNames {
-				names = append(names, short(s.Name(r.Target.LegendFormat)))
+				names = append(names, short(name))
 			}
 		}
 	}

@@ -219,6 +219,24 @@ func (p Panel) field(title string) Field {
 	return field
 }
 
+// colour is that of the series with a name, if it has one of its own.
+func (p Panel) colour(name string) (charts.Color, bool) {
+	for _, o := range p.FieldConfig.Overrides {
+		if o.Matcher.Options != name {
+			continue
+		}
+		for _, property := range o.Properties {
+			var value struct {
+				FixedColor string `json:"fixedColor"`
+			}
+			if property.ID == "color" && json.Unmarshal(property.Value, &value) == nil {
+				return named(value.FixedColor), true
+			}
+		}
+	}
+	return charts.Color{}, false
+}
+
 func theme() charts.ColorPalette {
 	return charts.MakeTheme(charts.ThemeOption{
 		IsDarkMode: true, BackgroundColor: charts.ColorRGB(24, 27, 31), TextColor: grey(), AxisStrokeColor: charts.ColorRGB(80, 84, 90),
