@@ -41,7 +41,7 @@ func shownAttacks() []string {
 		"address-flood", "inbound-exhaustion", "outbound-starvation", // A
 		"misbehaviour", "transaction-refetch", // C, D
 		"user-agent-rotation", "address-harvest", "port-scan", // E
-		"block-stalling", "invalid-block", "peer-clocks", // F, G
+		"block-stalling", "invalid-block", // F
 		"replacement-chain", "rejection-storm", "mempool-flood", // H
 		"unknown-messages", "ban", "rpc-hangs", "link-lost", "agent-stopped", "node-restarts", // I
 	}
