@@ -43,7 +43,7 @@ func shownAttacks() []string {
 		"user-agent-rotation", "address-harvest", "port-scan", // E
 		"block-stalling", "invalid-block", // F
 		"replacement-chain", "rejection-storm", "mempool-flood", // H
-		"unknown-messages", "ban", "rpc-hangs", "link-lost", "agent-stopped", "node-restarts", // I
+		"unknown-messages", "ban", "link-lost", "agent-stopped", "node-restarts", // I
 	}
 }
 
