@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/peerobserver/peerobserver/lab/bitcoind"
+	"github.com/peerobserver/peerobserver/lab/machine"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 	"github.com/peerobserver/peerobserver/lab/servers"
 )
@@ -152,9 +153,7 @@ func (r *rig) inLanes(name string, lanes [][]Scenario, do func(r *rig, i int, la
 func inNamespace(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		line := "NOT RUN: " + t.Name() + " needs root, to make a network namespace"
-		fmt.Fprintln(os.Stderr, line)
-		t.Skip(line)
+		machine.Lacks(t, "root, to make a network namespace")
 	}
 	program := os.Getenv("PEER_OBSERVER_TEST_PROGRAM")
 	if program == "" {
