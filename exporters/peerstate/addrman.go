@@ -145,7 +145,7 @@ func (s *State) Addrman(data []byte) *AddrmanSummary {
 			table.Terrible[network]++
 		}
 		addressHash := s.hash(e.Address)
-		entryHash := addressHash ^ uint64(e.Port)*0x9e3779b97f4a7c15
+		entryHash := s.hashWithPort(e.Address, e.Port)
 		addresses[t][network] = append(addresses[t][network], addressHash)
 		entries[t][network] = append(entries[t][network], entryHash)
 		s.heard.entry(addressHash, now)

@@ -138,7 +138,7 @@ func (g *gossip) walk(s *State, p *Peer, m *decode.Message, a *AddrObservation, 
 			}
 		}
 		if received {
-			key := s.hash(it.Text) ^ uint64(it.Port)*0x9e3779b97f4a7c15
+			key := s.hashWithPort(it.Text, uint32(it.Port))
 			g.hour[it.Network].insert(key)
 			g.day[it.Network].insert(key)
 			if g.known.add(key, s.now) {

@@ -10,6 +10,7 @@
 package peerstate
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 
 	"github.com/peerobserver/peerobserver/exporters/decode"
@@ -159,6 +160,15 @@ type Observation struct {
 
 // hash gives the seeded hash of bytes.
 func (s *State) hash(b []byte) uint64 { return maphash.Bytes(s.seed, b) }
+
+// hashWithPort gives the seeded hash of an address and a port. Both go through the hash: were the
+// port mixed in after it, whoever chooses ports would know how the hashes of one address differ,
+// whatever the seed.
+func (s *State) hashWithPort(address []byte, port uint32) uint64 {
+	const longest = 80 // an address of Tor or I2P as text, and the port
+	var room [longest]byte
+	return s.hash(binary.LittleEndian.AppendUint32(append(room[:0], address...), port))
+}
 
 // Now is the state's clock: the time of the newest event in UNIX nanoseconds.
 func (s *State) Now() int64 { return s.now }
