@@ -82,10 +82,10 @@ func Texts(options Options) (map[string]string, error) {
 	return texts, nil
 }
 
-// spans are the places of a rule file where a span of time stands: "[5m]", "for: 10m"
-// and "offset 1d".
+// spans are the places of a rule file where a span of time stands: "[5m]", "for: 10m",
+// "keep_firing_for: 5m" and "offset 1d".
 func spans() *regexp.Regexp {
-	return regexp.MustCompile(`(\[|\bfor: |\boffset )((?:\d+(?:ms|[smhdw]))+)`)
+	return regexp.MustCompile(`(\[|\b(?:keep_firing_)?for: |\boffset )((?:\d+(?:ms|[smhdw]))+)`)
 }
 
 // Scale divides every span of time in the text of a rule file by a factor.

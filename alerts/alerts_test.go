@@ -318,6 +318,7 @@ func TestScale(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"rate(x[1m])", "rate(x[1000ms])"},
 		{"for: 10m", "for: 10000ms"},
+		{"keep_firing_for: 5m", "keep_firing_for: 5000ms"},
 		{"x offset 1h30m > 5", "x offset 90000ms > 5"},
 		{"increase(y{a=\"5m\"}[1d]) > 60", "increase(y{a=\"5m\"}[1440000ms]) > 60"},
 		{"x[30ms]", "x[1ms]"},

@@ -7,7 +7,7 @@ func cost() Dashboard {
 		Rows: []Row{
 			{Title: "The message thread", Panels: []Panel{
 				stat("Load", Share, "CPU time of the message thread spent on received messages in the last minute. 100 % is all that a node can do.",
-					q(`peerobserver_p2p_message_thread_cpu_ratio`, "{{who}}")).sized(6, 4).colours(at(0.5, Ticket), at(0.9, Page)),
+					q(`peerobserver_p2p_message_thread_cpu_ratio`, "{{who}}")).sized(6, 4).alert("B01", named("b01_cpu_ticket_ratio", Ticket), named("b01_cpu_page_ratio", Page)),
 				stat("Of one peer", Share, "Share of the peer that makes most work in it.",
 					q(`peerobserver_p2p_message_cpu_top_peer_ratio`, "{{who}}")).sized(6, 4),
 				stat("Answer time", Seconds, "Last ping round trip on the observer's own link.",

@@ -142,6 +142,7 @@ func TestRulesHavePanels(t *testing.T) {
 		"h02_rise": true, "a01_factor": true, "a02_peers": true, "a14_peers": true, "a05_addresses": true, "a05_observed_seconds": true,
 		"a06_entropy_entries": true, "e01_peers": true, "e01_joined": true,
 		"e01_uptime_seconds": true, "e04_deviations": true, "e04_deviation_least": true, "a12_peers": true, "i03_accepted": true,
+		"b12_half_open_least": true, "b12_slots": true,
 		"a04_nodes": true, "a05_nodes": true, "a12_nodes": true, "a14_nodes": true, "i01_nodes": true,
 		"b02_stalled": true, "b02_stalled_ratio": true, "b08_rise": true, "b08_rise_seconds": true, "f02_peers": true, "f03_drop": true,
 		"f03_blocks": true, "f03_warm_up_seconds": true, "f09_peers": true, "f10_before": true, "f10_outbound": true, "f10_ratio": true}

@@ -36,7 +36,7 @@ func emptyInTheLab() map[string]string {
 		"alerts, Clocks of new peers, A":                                "fewer than eight peers have come",
 		"alerts, Addresses dated ahead, A":                              relayed,
 		"alerts, Addresses that nobody can have, A":                     relayed,
-		"alerts, Transactions asked for again, of those sent, A":        calm,
+		"alerts, Transactions asked for again, of those asked for, A":   calm,
 		"alerts, Asked for and not offered, A":                          rare,
 		"alerts, Peers that only listen, A":                             quiet,
 		"alerts, More peers that only listen, A":                        quiet,

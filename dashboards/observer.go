@@ -65,6 +65,11 @@ func observer() Dashboard {
 					distribution("peerobserver_event_receive_delay_seconds", "")).sized(8, 8),
 				series("Agent to metrics", Seconds, "From the receipt of an event by its source to its arrival here, which includes NATS when the metrics are made elsewhere. Mean.",
 					q(mean("peerobserver_event_handling_delay_seconds", "", ""), "mean")).sized(8, 8),
+				states("Clock of the host", "Whether a time service keeps the clock of the agent's host.", []Value{{"1", "kept", Good}, {"0", "not kept", Info}},
+					q(`peerobserver_host_clock_synchronized`, "{{who}}")).sized(12, 8).alert("I07"),
+				series("Error of the clock", Seconds, "How far the host's clock is off by what its time service says, and how far it can be, 16 s at most; all of it means nothing while no service keeps the clock.",
+					q(`abs(peerobserver_host_clock_offset_seconds) + peerobserver_host_clock_estimated_error_seconds`, "estimated {{who}}"),
+					q(`peerobserver_host_clock_max_error_seconds`, "largest {{who}}")).sized(12, 8).alert("I07", named("i07_error_seconds", Ticket)),
 			}},
 			{Title: "Overhead", Panels: []Panel{
 				series("CPU", Share, "CPU time per time of the observer's process; 100 % is one core.",

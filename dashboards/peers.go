@@ -8,6 +8,8 @@ func peers() Dashboard {
 			{Title: "Who is connected", Panels: []Panel{
 				series("Peers", Plain, "As getpeerinfo lists them.",
 					q(`peerobserver_peers`, "{{direction}} {{who}}")).sized(8, 8),
+				series("Inbound slots in use", Share, "Inbound peers by the inbound connections that the node has room for, by its settings. All in use is normal for a node that has been up for long.",
+					q(`sum by (instance, node) (peerobserver_peers{direction="inbound"}) / (max by (instance, node) (peerobserver_node_inbound_capacity) > 0)`, "{{who}}")).sized(8, 8),
 				series("Peers by connection type", Plain, "Bitcoin Core keeps 8 full-relay and 2 block-relay-only connections of its own choice.",
 					q(`sum by (connection_type) (peerobserver_peers_by_connection_type) > 0`, "{{connection_type}}")).sized(8, 8).stacked(),
 				series("Peers by network", Plain, "The network through which a peer is connected; not_publicly_routable is loopback and local networks, where Tor's inbound connections appear unless they are bound apart.",
@@ -46,7 +48,7 @@ func peers() Dashboard {
 				series("Connections that could not be accepted", Count, "Within five minutes, by the log: the node has no file descriptors left.",
 					q(`sum by (instance, node) (increase(peerobserver_log_known_lines_total{template="accept_failed"}[5m]))`, "{{who}}")).sized(8, 8).alert("C05", at(1, Page)),
 				series("Half-open connections", Plain, "Open for more than ten seconds without a version message: each holds a slot.",
-					q(`peerobserver_connections_half_open`, "{{who}}")).sized(8, 8).alert("B12", named("b12_half_open_ticket", Ticket), named("b12_half_open_page", Page)),
+					q(`peerobserver_connections_half_open`, "{{who}}")).sized(8, 8).alert("B12"),
 			}},
 			{Title: "Answers", Panels: []Panel{
 				series("Ping of peers", Seconds, "Round trip of the peers that answered: median and the slowest tenth.",

@@ -44,6 +44,8 @@ func relaySignals() []Panel {
 			q(`peerobserver_chain_headers - peerobserver_chain_blocks`, "{{who}}")).sized(8, 8).alert("I02", named("i02_blocks", Page)),
 		series("Inbound connections by network", Count, "Opened within half an hour.",
 			q(`sum by (instance, node, network) (increase(peerobserver_connections_opened_total{direction="inbound"}[30m]))`, "{{network}} {{who}}")).sized(8, 8).alert("I03"),
+		series("Addresses of its own", Plain, "Addresses that the node tells others as its own (localaddresses of getnetworkinfo). None is normal behind a router without port mapping.",
+			q(`peerobserver_node_local_addresses`, "{{who}}")).sized(8, 8).alert("I03"),
 		series("Clocks of new peers", Seconds, "Median difference from the host's clock of the last peers in each direction, without its sign.",
 			q(`abs(peerobserver_peers_version_time_offset_seconds)`, "{{direction}} {{who}}")).sized(8, 8).alert("I07", named("i07_seconds_ticket", Ticket), named("i07_seconds_page", Page)),
 		series("Slow calls", Seconds, "Time that one in twenty calls of RPC took; what is above five seconds counts as five.",

@@ -71,6 +71,7 @@ func inspect(proc procfs, options Options, pid int) (*inspector, error) {
 	in.settings.parseCommandLine(nodeArguments(in.arguments))
 	in.configuration()
 	in.network()
+	in.capacity()
 	in.rpc()
 	if !proc.sharesNamespace(pid, "net") {
 		in.node.miss("RPC address", "the node runs in another network namespace (a container): give an address that reaches it with --rpc.address")

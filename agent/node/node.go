@@ -52,6 +52,7 @@ type Node struct {
 	// Listens: the node accepts P2P connections, on P2P.
 	Listens bool
 	P2P     []Listener
+	limits  connectionLimits
 
 	// RPCAddress is the HOST:PORT of the RPC server. Empty with -server=0.
 	RPCAddress string

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -89,6 +90,51 @@ func TestFindARealNode(t *testing.T) {
 			var info struct{ Chain string }
 			if err := client.Call(t.Context(), "getblockchaininfo", map[string]any{}, &info); err != nil || info.Chain != n.Chain {
 				t.Errorf("chain by RPC %q (%v), want %q", info.Chain, err, n.Chain)
+			}
+		})
+	}
+}
+
+// The node itself says in its log for how many connections it has room.
+func TestInboundCapacityOfARealNode(t *testing.T) {
+	for _, binary := range binaries(t) {
+		t.Run(binary.Version, func(t *testing.T) {
+			running := regtest.ForTest(t, regtest.Config{Binary: binary.Path, Args: []string{"-maxconnections=40"}})
+			for args, want := range map[string]int{"-maxconnections=40": 29, "-maxconnections=125": 114, "-uacomment=default": 114} {
+				if err := running.RestartWith(t.Context(), func(c *regtest.Config) { c.Args = []string{args} }); err != nil {
+					t.Fatal(err)
+				}
+				n, err := node.Find(t.Context(), node.Options{Datadir: running.DataDir()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				client, err := n.NewClient()
+				if err != nil {
+					t.Fatal(err)
+				}
+				version, err := client.Version(t.Context())
+				client.Close()
+				if err != nil {
+					t.Fatal(err)
+				}
+				log, err := os.ReadFile(running.LogFile())
+				if err != nil {
+					t.Fatal(err)
+				}
+				said := regexp.MustCompile(`Using at most (\d+) automatic connections`).FindAllSubmatch(log, -1)
+				if len(said) == 0 {
+					t.Fatal("the log doesn't say how many connections")
+				}
+				automatic, err := strconv.Atoi(string(said[len(said)-1][1]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if args == "-uacomment=default" {
+					want = automatic - 11 // whatever this version's default is
+				}
+				if slots, known := n.InboundCapacity(version.Number); !known || slots != want || slots != automatic-11 {
+					t.Errorf("with %s: capacity %d (%v), want %d; the node has %d automatic connections", args, slots, known, want, automatic)
+				}
 			}
 		})
 	}

@@ -30,9 +30,12 @@ type rule struct {
 	Record string            `yaml:"record"`
 	Expr   string            `yaml:"expr"`
 	For    string            `yaml:"for"`
+	Keep   string            `yaml:"keep_firing_for"`
 	Labels map[string]string `yaml:"labels"`
 
-	hold time.Duration
+	// hold is how long the condition holds before the alert fires, keep how long the alert
+	// goes on when it doesn't hold any more.
+	hold, keep time.Duration
 	// reads is how far back each metric is looked back to, in milliseconds.
 	reads map[string]int64
 	// constant is the value of a rule such as vector(5), which most thresholds are.
@@ -47,6 +50,9 @@ type active struct {
 	// firing is the place in the list of what fired, -1 while it is pending.
 	firing int
 	seen   time.Time
+	// ceased is the first time at which the condition of one that fires didn't hold any
+	// more, zero while it holds.
+	ceased time.Time
 }
 
 // ruleSet is the rules in the order in which they are evaluated: what is recorded before
@@ -133,12 +139,18 @@ func (r *rule) parse() error {
 	if err != nil {
 		return err
 	}
-	if r.For != "" {
-		hold, err := model.ParseDuration(r.For)
+	for _, span := range []struct {
+		text string
+		to   *time.Duration
+	}{{r.For, &r.hold}, {r.Keep, &r.keep}} {
+		if span.text == "" {
+			continue
+		}
+		d, err := model.ParseDuration(span.text)
 		if err != nil {
 			return err
 		}
-		r.hold = time.Duration(hold)
+		*span.to = time.Duration(d)
 	}
 	r.constant = constant(expression)
 	r.active = map[string]*active{}
@@ -305,7 +317,7 @@ func (r *rule) holds(l labels.Labels, value float64, at time.Time, result *Resul
 		a = &active{since: at, firing: -1}
 		r.active[key] = a
 	}
-	a.seen = at
+	a.seen, a.ceased = at, time.Time{}
 	if a.firing < 0 && at.Sub(a.since) >= r.hold {
 		a.firing = result.fires(l, a.since, at, value)
 	}
@@ -314,10 +326,17 @@ func (r *rule) holds(l labels.Labels, value float64, at time.Time, result *Resul
 	}
 }
 
-// rest ends the alerts whose condition doesn't hold at a time any more.
+// rest ends the alerts whose condition doesn't hold at a time any more, those that fire when
+// that has been so for as long as they are kept.
 func (r *rule) rest(at time.Time, result *Result) {
 	for key, a := range r.active {
 		if a.seen.Equal(at) {
+			continue
+		}
+		if a.ceased.IsZero() {
+			a.ceased = at
+		}
+		if a.firing >= 0 && at.Sub(a.ceased) < r.keep {
 			continue
 		}
 		if a.firing >= 0 {

@@ -11,6 +11,12 @@ const (
 	Debug = "debug:"
 	// Tracepoint is in front of provider and name of a tracepoint.
 	Tracepoint = "tracepoint:"
+	// Field is in front of a method of the node's RPC and a field of its answers that not
+	// every version of the node gives.
+	Field = "field:"
+	// HostClock is a clock of the agent's host that a time service keeps, of which the
+	// kernel tells.
+	HostClock = "host:clock"
 )
 
 // Rule says what the alerts of an id need.
@@ -32,7 +38,7 @@ type Way struct {
 	// histogram's series.
 	Metrics []string
 	// Also is what the metrics need of the node that their own definitions don't say:
-	// categories of the log and tracepoints, with their prefix.
+	// categories of the log, tracepoints and fields, with their prefix, and HostClock.
 	Also []string
 }
 

@@ -134,8 +134,8 @@ func TestTableMatchesRules(t *testing.T) {
 				has[metric] = true
 			}
 			for _, also := range way.Also {
-				if !strings.HasPrefix(also, needs.Debug) && !strings.HasPrefix(also, needs.Tracepoint) {
-					t.Errorf("%s: %q is neither a category of the log nor a tracepoint", rule.ID, also)
+				if !strings.HasPrefix(also, needs.Debug) && !strings.HasPrefix(also, needs.Tracepoint) && !strings.HasPrefix(also, needs.Field) && also != needs.HostClock {
+					t.Errorf("%s: %q is no category of the log, tracepoint, field nor the clock", rule.ID, also)
 				}
 			}
 		}

@@ -9,6 +9,13 @@ const (
 	sent       = Tracepoint + "net:outbound_message"
 )
 
+// The fields of answers over RPC that a rule needs and that not every version of the node
+// gives.
+const (
+	invToSend  = Field + "getpeerinfo:inv_to_send"
+	invBuckets = Field + "getnetworkinfo:inv_buckets"
+)
+
 // Rules lists the rules by id. A test compares it with the expressions of the rule files.
 func Rules() []Rule {
 	activity := by("peer_activity_max_per_minute")
@@ -32,9 +39,11 @@ func Rules() []Rule {
 		{ID: "A13", Ways: []Way{by("chain_blocks", "chain_headers"), by("block_connected_timestamp_seconds"), by("chain_tip_timestamp_seconds")},
 			Besides: []string{"chain_initial_block_download"}},
 		{ID: "A14", Gated: true, Ways: []Way{by("peers")}},
-		{ID: "B01", Gated: true, Ways: []Way{by("link_rtt_seconds"), by("link_ping_timeouts_total")},
+		{ID: "B01", Gated: true, Ways: []Way{by("link_rtt_seconds"), by("link_ping_timeouts_total"), by("p2p_message_thread_cpu_ratio")},
 			Besides: []string{"block_connected_timestamp_seconds"}},
-		{ID: "B02", Gated: true, Ways: []Way{by("peers_inv_to_send"), by("peers_inv_to_send_max"), by("node_announcement_backlog")}, Besides: []string{"peers_inv_to_send_median"}},
+		{ID: "B02", Gated: true, Ways: []Way{
+			by("peers_inv_to_send").with(invToSend), by("peers_inv_to_send_max").with(invToSend), by("node_announcement_backlog").with(invBuckets),
+		}, Besides: []string{"peers_inv_to_send_median"}},
 		{ID: "B03", Gated: true, Ways: []Way{activity, by("p2p_inventory_items_total")}},
 		{ID: "B04", Gated: true, Ways: []Way{activity, by("p2p_messages_total")}},
 		{ID: "B05", Gated: true, Ways: []Way{activity}},
@@ -43,7 +52,7 @@ func Rules() []Rule {
 		{ID: "B09", Gated: true, Ways: []Way{by(logLines).with(net), by("p2p_message_bytes_total")}},
 		{ID: "B10", Gated: true, Ways: []Way{activity, by("p2p_messages_total")}, Besides: []string{"node_service"}},
 		{ID: "B11", Gated: true, Ways: []Way{by(logLines).with(net), by("peers_received_other_bytes")}},
-		{ID: "B12", Gated: true, Ways: []Way{by("connections_half_open").with(inbound), by(logLines).with(net)}},
+		{ID: "B12", Gated: true, Ways: []Way{by("connections_half_open").with(inbound), by(logLines).with(net)}, Besides: []string{"node_inbound_capacity"}},
 		{ID: "C01", Gated: true, Ways: []Way{by("peers_send_stalled_seconds").with(sent)}},
 		{ID: "C02", Gated: true, Ways: []Way{by("peers_incomplete_message_max_bytes"), by("peers_incomplete_message_bytes")}},
 		{ID: "C05", Ways: []Way{by(logLines)}},
@@ -77,13 +86,17 @@ func Rules() []Rule {
 		{ID: "H04", Gated: true, Ways: []Way{by("mempool_rejected_total")}},
 		{ID: "I01", Ways: []Way{by("node_up"), by("node_start_time_seconds"), by("node_uptime_seconds")}, Besides: []string{logLines}},
 		{ID: "I02", Ways: []Way{by("chain_initial_block_download"), by("chain_headers", "chain_blocks")}},
-		{ID: "I03", Gated: true, Ways: []Way{by("connections_opened_total", "source_up", "tracepoint_attached")}, Besides: []string{logLines}},
+		{ID: "I03", Gated: true, Ways: []Way{by("connections_opened_total", "source_up", "tracepoint_attached"), by("node_local_addresses")},
+			Besides: []string{logLines, "node_inbound_capacity"}},
 		{ID: "I04", Ways: []Way{
 			by("build_info"), by("source_up"), by("last_event_timestamp_seconds"), by("events_lost_total", "events_total"),
 		}, Besides: []string{"node_up"}},
 		{ID: "I05", Ways: []Way{by("label_overflow_total")}},
 		{ID: "I06", Gated: true, Ways: []Way{by("rpc_call_seconds")}},
-		{ID: "I07", Ways: []Way{by("peers_version_time_offset_seconds")}},
+		{ID: "I07", Ways: []Way{
+			by("peers_version_time_offset_seconds"),
+			by("host_clock_offset_seconds", "host_clock_estimated_error_seconds", "host_clock_synchronized").with(HostClock),
+		}},
 		{ID: "I08", Ways: []Way{by("link_up"), by("link_state_changes_total")}, Besides: []string{"node_up"}},
 		{ID: "I09", Ways: []Way{
 			by("node_network_active"), by("node_banned_entries"), by("node_local_relay"), by("node_version"),

@@ -306,6 +306,7 @@ func build(ctx context.Context, env *environment, flags *agentFlags) (_ *running
 	}
 	run.tracker = newTracker(flags.node.options, env.logger.With("part", "node"))
 	run.ledger.Node(run.tracker.status)
+	run.ledger.HostClock(agent.NewHostClock(env.logger.With("part", "clock")).State)
 
 	// Sinks.
 	connection := flags.nats.config("peer-observer agent " + flags.nodeName)

@@ -251,7 +251,8 @@ func quietMetrics() map[string]string {
 		peers_sub_1_sat_per_vbyte_relay`)
 	note("the tracepoints of the coins cache are off", "utxo_cache_flush_seconds utxo_cache_flushed_coins_total")
 
-	note(mayBeAbsent, `alert_rule_blind chain_prune_height chain_prune_target_size_bytes ipc_block_tip_height orphans_announcers_max
+	note(mayBeAbsent, `host_clock_synchronized host_clock_offset_seconds host_clock_estimated_error_seconds host_clock_max_error_seconds
+		alert_rule_blind chain_prune_height chain_prune_target_size_bytes ipc_block_tip_height orphans_announcers_max
 		orphans_announcers_mean orphans_announcers_min orphans_top_announcer_ratio p2p_addr_self_announcements_total
 		p2p_listed_messages_total p2p_reject_messages_total peers_as_diversity_ratio peers_as_top_ratio
 		peers_as_entropy_ratio addrman_as_top_ratio addrman_as_entropy_ratio

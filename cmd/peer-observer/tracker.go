@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/peerobserver/peerobserver/agent/node"
 	"github.com/peerobserver/peerobserver/proto/eventpb"
 )
@@ -20,7 +22,7 @@ type tracker struct {
 	mu       sync.Mutex
 	node     *node.Node
 	client   *node.Client
-	version  string
+	version  node.Version
 	restarts uint64
 	problem  error
 }
@@ -76,7 +78,7 @@ func (k *tracker) change(change node.Change) {
 		return
 	}
 	k.node = change.Node
-	k.version = ""
+	k.version = node.Version{}
 	if k.client != nil {
 		k.client.Close()
 		k.client = nil
@@ -105,7 +107,7 @@ func (k *tracker) askVersions(ctx context.Context, changed <-chan struct{}) {
 			version, err := client.Version(call)
 			cancel()
 			if err == nil {
-				k.setVersion(client, version.Subversion)
+				k.setVersion(client, version)
 			} else {
 				wait = versionInterval
 			}
@@ -126,13 +128,13 @@ func (k *tracker) askVersions(ctx context.Context, changed <-chan struct{}) {
 func (k *tracker) clientWithoutVersion() *node.Client {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.version != "" {
+	if k.version != (node.Version{}) {
 		return nil
 	}
 	return k.client
 }
 
-func (k *tracker) setVersion(client *node.Client, version string) {
+func (k *tracker) setVersion(client *node.Client, version node.Version) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.client == client {
@@ -214,11 +216,14 @@ func (k *tracker) status() *eventpb.NodeStatus {
 	}
 	pid := uint32(max(k.node.PID, 0))
 	// Copies: the event is encoded when the lock is no longer held.
-	chain, version, restarts := k.node.Chain, k.version, k.restarts
+	chain, version, restarts := k.node.Chain, k.version.Subversion, k.restarts
 	status := &eventpb.NodeStatus{Pid: &pid, Chain: &chain, Version: &version, Restarts: &restarts}
 	if !k.node.StartTime.IsZero() {
 		start := k.node.StartTime.UnixNano()
 		status.StartTimeNs = &start
+	}
+	if slots, known := k.node.InboundCapacity(k.version.Number); known {
+		status.InboundCapacity = proto.Uint32(uint32(slots)) // at most 2³¹
 	}
 	return status
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/peerobserver/peerobserver/alerts/needs"
 	"github.com/peerobserver/peerobserver/proto/event"
 	"github.com/peerobserver/peerobserver/proto/eventpb"
+	"github.com/peerobserver/peerobserver/proto/field"
 )
 
 const (
@@ -40,6 +41,9 @@ type sight struct {
 	// netLine the time of the last one.
 	netMessages atomic.Uint64
 	netLine     atomic.Int64
+	// lacking are the fields that not every node gives: whether the last answer that could
+	// have had one did not.
+	lacking map[string]*atomic.Bool
 }
 
 // ruleSight is a rule with what each of its ways needs.
@@ -60,10 +64,14 @@ type need struct {
 	tracepoint string
 	// category is that of the node's log, empty for none.
 	category string
+	// field is a field of the answers over RPC, empty for none.
+	field string
+	// clock is whether it is the host's clock.
+	clock bool
 }
 
 func newSight(r *registry, s *status, ev *events) *sight {
-	b := &sight{status: s, events: ev, answers: map[event.Kind]*age{}}
+	b := &sight{status: s, events: ev, answers: map[event.Kind]*age{}, lacking: map[string]*atomic.Bool{}}
 	d := Definition{
 		Name: prefix + "alert_rule_blind", Type: "gauge", Events: "all", Unit: "1 or 0",
 		Help: "1 for an alert rule that can't see on this node, with the reason; 0 when the reason takes away one of several ways in which the rule sees. " +
@@ -84,7 +92,13 @@ func newSight(r *registry, s *status, ev *events) *sight {
 	for _, rule := range needs.Rules() {
 		sees := ruleSight{id: rule.ID, gated: rule.Gated}
 		for _, way := range rule.Ways {
-			sees.ways = append(sees.ways, needsOf(way, kinds))
+			list := needsOf(way, kinds)
+			sees.ways = append(sees.ways, list)
+			for _, n := range list {
+				if n.field != "" {
+					b.lacking[n.field] = new(atomic.Bool)
+				}
+			}
 		}
 		b.rules = append(b.rules, sees)
 	}
@@ -145,6 +159,12 @@ func needsOf(way needs.Way, kinds map[string]string) []need {
 		}
 		if name, ok := strings.CutPrefix(also, needs.Debug); ok {
 			add(need{reason: also, source: event.SourceLog, category: name})
+		}
+		if name, ok := strings.CutPrefix(also, needs.Field); ok {
+			add(need{reason: also, source: event.SourceRPC, field: name})
+		}
+		if also == needs.HostClock {
+			add(need{reason: also, source: event.SourceObserver, clock: true})
 		}
 	}
 	return list
@@ -256,6 +276,36 @@ func (b *sight) answered(k event.Kind, at int64) {
 	}
 }
 
+// The fields that not every node gives.
+const (
+	fieldInvToSend  = "getpeerinfo:inv_to_send"
+	fieldInvBuckets = "getnetworkinfo:inv_buckets"
+)
+
+// gave notes whether an answer had a field that not every node gives.
+func (b *sight) gave(name string, there bool) {
+	if lacking := b.lacking[name]; lacking != nil {
+		lacking.Store(!there)
+	}
+}
+
+// peerInfos notes what an answer of getpeerinfo has. Of peers without transactions a node
+// that knows the field may say nothing.
+func (b *sight) peerInfos(infos []*eventpb.PeerInfo) {
+	for _, info := range infos {
+		if info.GetRelayTransactions() {
+			b.gave(fieldInvToSend, !absentFields(info.GetAbsentFields()).has(field.PeerInfoInvToSend))
+			return
+		}
+	}
+}
+
+// networkInfo notes what an answer of getnetworkinfo has.
+func (b *sight) networkInfo(info *eventpb.NetworkInfo) {
+	_, there := info.GetOtherNumbers()["inv_buckets.inbound.backlog"]
+	b.gave(fieldInvBuckets, there)
+}
+
 // line notes a line of the node's log. Warnings and errors are written without -debug too.
 func (b *sight) line(l *eventpb.LogExtractor, at int64) {
 	if l.GetCategory() != eventpb.LogDebugCategory_LOG_DEBUG_CATEGORY_NET ||
@@ -277,6 +327,8 @@ type without struct {
 	// starting: it is too early to miss an answer or a line.
 	starting bool
 	net      bool
+	// clock: no time service keeps the host's clock, or the kernel doesn't tell.
+	clock bool
 }
 
 func (b *sight) without(st *eventpb.Status, silent bool, now int64) without {
@@ -293,6 +345,7 @@ func (b *sight) without(st *eventpb.Status, silent bool, now int64) without {
 			w.attached[t.GetName()] = t.GetAttached()
 		}
 	}
+	w.clock = silent || !st.GetHostClock().GetSynchronized()
 	began := b.began.Load()
 	w.starting = began == 0 || now-began < int64(sightGrace)
 	w.net = !w.starting && now-b.netLine.Load() >= int64(sightGrace) && b.messages()-min(b.messages(), b.netMessages.Load()) >= unloggedMessages
@@ -309,6 +362,10 @@ func (b *sight) missing(n need, w without, now int64) string {
 	case n.kind != event.KindUnknown && !w.starting && !b.answers[n.kind].fresh(now):
 		return n.reason
 	case n.category == "net" && w.net:
+		return n.reason
+	case n.field != "" && b.lacking[n.field].Load():
+		return n.reason
+	case n.clock && w.clock:
 		return n.reason
 	default:
 		return ""

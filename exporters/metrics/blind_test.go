@@ -9,6 +9,7 @@ import (
 
 	"github.com/peerobserver/peerobserver/exporters/metrics"
 	"github.com/peerobserver/peerobserver/proto/eventpb"
+	"github.com/peerobserver/peerobserver/proto/field"
 )
 
 // blind gives the series of alert_rule_blind.
@@ -120,6 +121,67 @@ func TestBlindRules(t *testing.T) {
 	// An agent that has fallen silent sees nothing.
 	r.after(10 * time.Minute)
 	r.wantBlind("with a silent agent", map[string]float64{`{id="G01",reason="source:ebpf"}`: 1, `{id="I04",reason="source:ebpf"}`: none})
+}
+
+// A node answers, and its answers have no such field: its version has another one, or none.
+func TestBlindForWantOfFields(t *testing.T) {
+	const none = -1.0
+	r := newRig(t, metrics.Config{})
+	r.status(&eventpb.Status{Sources: []*eventpb.SourceStatus{{Source: proto.String("rpc"), Up: proto.Bool(true)}}})
+	answer := func(old bool, buckets map[string]float64, relays bool) {
+		r.rpc(&eventpb.RpcExtractor{RpcEvent: &eventpb.RpcExtractor_Uptime{Uptime: 9000}})
+		r.rpc(&eventpb.RpcExtractor{RpcEvent: &eventpb.RpcExtractor_BlockchainInfo{BlockchainInfo: &eventpb.BlockchainInfo{}}})
+		r.rpc(&eventpb.RpcExtractor{RpcEvent: &eventpb.RpcExtractor_NetworkInfo{NetworkInfo: &eventpb.NetworkInfo{OtherNumbers: buckets}}})
+		info := &eventpb.PeerInfo{RelayTransactions: proto.Bool(relays), InvToSend: proto.Uint64(0)}
+		if old {
+			info.AbsentFields = []uint32{uint32(field.PeerInfoInvToSend)}
+		}
+		r.rpc(&eventpb.RpcExtractor{RpcEvent: &eventpb.RpcExtractor_PeerInfos{PeerInfos: &eventpb.PeerInfos{Infos: []*eventpb.PeerInfo{info}}}})
+	}
+	is := func(when string, blind, lists, buckets float64) {
+		t.Helper()
+		r.wantBlind(when, map[string]float64{
+			`{id="B02",reason="field:getpeerinfo:inv_to_send"}`: lists, `{id="B02",reason="field:getnetworkinfo:inv_buckets"}`: buckets,
+			`{id="A14",reason="field:getpeerinfo:inv_to_send"}`: none,
+		})
+		if got := max(r.blind()[`{id="B02",reason="field:getpeerinfo:inv_to_send"}`], r.blind()[`{id="B02",reason="field:getnetworkinfo:inv_buckets"}`]); got != blind {
+			t.Errorf("%s: B02 is blind: %v, want %v", when, got, blind)
+		}
+	}
+	is("before any answer", 0, none, none)
+	answer(false, nil, true)
+	is("with a list for each peer", 0, none, 0)
+	answer(true, map[string]float64{"inv_buckets.inbound.backlog": 3}, true)
+	is("with a list for all", 0, 0, none)
+	answer(true, nil, true)
+	is("with neither", 1, 1, 1)
+	answer(true, nil, false)
+	is("with neither, and no peer with transactions", 1, 1, 1)
+	answer(false, nil, true)
+	is("after an update", 0, none, 0)
+}
+
+// A clock that nobody keeps, and one of which the kernel doesn't tell, say nothing of its error.
+func TestBlindForWantOfClock(t *testing.T) {
+	r := newRig(t, metrics.Config{})
+	st := &eventpb.Status{HostClock: &eventpb.HostClock{Synchronized: proto.Bool(true)}}
+	for _, test := range []struct {
+		when  string
+		clock *eventpb.HostClock
+		want  float64
+	}{
+		{"with a time service", &eventpb.HostClock{Synchronized: proto.Bool(true)}, -1},
+		{"without a time service", &eventpb.HostClock{Synchronized: proto.Bool(false)}, 1},
+		{"without an answer of the kernel", nil, 1},
+	} {
+		st.HostClock = test.clock
+		r.status(st)
+		// The tracepoints' source is off, so that the other way doesn't see either.
+		r.wantBlind(test.when, map[string]float64{`{id="I07",reason="host:clock"}`: test.want})
+	}
+	st.Sources = []*eventpb.SourceStatus{{Source: proto.String("ebpf"), Up: proto.Bool(true)}}
+	r.status(st)
+	r.wantBlind("with the peers' clocks", map[string]float64{`{id="I07",reason="host:clock"}`: 0})
 }
 
 // Every rule needs something that is known, or nothing because the agent itself tells.

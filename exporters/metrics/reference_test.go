@@ -52,7 +52,7 @@ var groups = []struct {
 	title    string
 	prefixes []string
 }{
-	{"The observer itself", []string{"build_info", "alert_rule_", "clock_steps", "source_", "event", "events_", "last_event", "queue_", "tracepoint_", "label_"}},
+	{"The observer itself", []string{"build_info", "alert_rule_", "clock_steps", "host_clock", "source_", "event", "events_", "last_event", "queue_", "tracepoint_", "label_"}},
 	{"Addresses", []string{"p2p_addr_"}},
 	{"Inventory and requests", []string{"p2p_inv", "p2p_repeated", "tx_", "block_requests", "block_request_", "block_unrequested", "block_delivery"}},
 	{"Cross-check", []string{"p2p_reconciliation"}},

@@ -135,6 +135,7 @@ func (n *node) handleRPC(e *event.Event, answer *eventpb.RpcExtractor) {
 	case *eventpb.RpcExtractor_PeerInfos:
 		method = 0
 		n.peers.handle(e, body.PeerInfos.GetInfos())
+		n.sight.peerInfos(body.PeerInfos.GetInfos())
 		// The node looked at its peers at some moment of the call.
 		asked := at - int64(min(answer.GetCallDurationNs(), maxCall))/2
 		n.groups.set(n.state.PeerInfos(body.PeerInfos.GetInfos(), asked))
@@ -165,6 +166,7 @@ func (n *node) handleRPC(e *event.Event, answer *eventpb.RpcExtractor) {
 	case *eventpb.RpcExtractor_NetworkInfo:
 		method = 7
 		c.network.set(body.NetworkInfo, at)
+		n.sight.networkInfo(body.NetworkInfo)
 	case *eventpb.RpcExtractor_BlockchainInfo:
 		method = 8
 		c.blockchain.set(body.BlockchainInfo, at)

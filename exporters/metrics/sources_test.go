@@ -94,7 +94,7 @@ func TestStatus(t *testing.T) {
 			{Source: proto.String("?"), Stage: proto.String("?"), Reason: proto.String("\x00"), Count: proto.Uint64(7)},
 		},
 		Queues: []*eventpb.QueueStatus{{Sink: proto.String("nats"), Events: proto.Uint64(1), Bytes: proto.Uint64(10), CapacityBytes: proto.Uint64(100)}},
-		Node:   &eventpb.NodeStatus{Chain: proto.String("regtest"), Restarts: proto.Uint64(1), StartTimeNs: proto.Int64(nodeStart)},
+		Node:   &eventpb.NodeStatus{Chain: proto.String("regtest"), Restarts: proto.Uint64(1), StartTimeNs: proto.Int64(nodeStart), InboundCapacity: proto.Uint32(29)},
 		Tracepoints: []*eventpb.TracepointStatus{{Name: proto.String("net:inbound_message"), Attached: proto.Bool(true),
 			Records: proto.Uint64(90), Lost: proto.Uint64(10), PayloadShed: proto.Uint64(4)}},
 	})
@@ -108,11 +108,22 @@ func TestStatus(t *testing.T) {
 		`tracepoint_hits_total{outcome="lost",tracepoint="net:inbound_message"}`:                  10,
 		`tracepoint_record_defects_total{defect="payload_shed",tracepoint="net:inbound_message"}`: 4,
 		`tracepoint_record_defects_total{defect="string_cut",tracepoint="net:inbound_message"}`:   absent,
-		`node_up`: 1, `node_info{chain="regtest"}`: 1, `node_restarts_total`: 1, `node_start_time_seconds`: float64(nodeStart / 1e9),
+		`node_up`: 1, `node_info{chain="regtest"}`: 1, `node_restarts_total`: 1, `node_start_time_seconds`: float64(nodeStart / 1e9), `node_inbound_capacity`: 29,
 		`events_total{event="observer.status",source="observer"}`: 1,
 	})
+	r.status(&eventpb.Status{HostClock: &eventpb.HostClock{
+		Synchronized: proto.Bool(true), OffsetNs: proto.Int64(2_000_000), EstimatedErrorNs: proto.Int64(500_000_000), MaxErrorNs: proto.Int64(1_500_000_000)}})
+	r.want(map[string]float64{
+		"host_clock_synchronized": 1, "host_clock_offset_seconds": 0.002, "host_clock_estimated_error_seconds": 0.5, "host_clock_max_error_seconds": 1.5,
+	})
 	r.status(&eventpb.Status{})
-	r.want(map[string]float64{`node_up`: 0, `node_info{chain="regtest"}`: absent})
+	r.want(map[string]float64{"host_clock_synchronized": absent, "host_clock_offset_seconds": absent})
+	r.want(map[string]float64{`node_up`: 0, `node_info{chain="regtest"}`: absent, `node_inbound_capacity`: absent})
+	// A node that doesn't listen has none; of another it may not be known.
+	r.status(&eventpb.Status{Node: &eventpb.NodeStatus{InboundCapacity: proto.Uint32(0)}})
+	r.want(map[string]float64{`node_up`: 1, `node_inbound_capacity`: 0})
+	r.status(&eventpb.Status{Node: &eventpb.NodeStatus{}})
+	r.want(map[string]float64{`node_up`: 1, `node_inbound_capacity`: absent})
 }
 
 // An agent that tells how it is and then falls silent sees nothing any more.

@@ -41,6 +41,8 @@ type status struct {
 	queueEvents, queueBytes, queueCapacity             *prometheus.Desc
 	tracepointUp, tracepointHits, tracepointDefects    *prometheus.Desc
 	nodeUp, nodeInfo, nodeStart, restarts, replacement *prometheus.Desc
+	inboundCapacity                                    *prometheus.Desc
+	clockKept, clockOffset, clockError, clockMaxError  *prometheus.Desc
 }
 
 type lossKey struct{ source, stage, reason string }
@@ -93,6 +95,16 @@ func newStatus(ledger *event.Ledger, remote bool) *status {
 		"How often the agent found the node restarted.")
 	s.replacement = desc("counter", "node_replacements_total", "replacements",
 		"How often the agent found the node's program file replaced.")
+	s.inboundCapacity = desc("gauge", "node_inbound_capacity", "connections",
+		"Inbound connections that the node can have at once, by the settings that it runs with; 0 when it doesn't listen, absent when it isn't known.")
+	s.clockKept = desc("gauge", "host_clock_synchronized", "1 or 0",
+		"Whether a time service keeps the clock of the agent's host, as its kernel says.")
+	s.clockOffset = desc("gauge", "host_clock_offset_seconds", "seconds",
+		"How far the kernel of the agent's host still has to move the clock: half a second at most, and always 0 with chrony.")
+	s.clockError = desc("gauge", "host_clock_estimated_error_seconds", "seconds",
+		"How far the time service takes the clock of the agent's host to be off; means nothing while no service keeps it.")
+	s.clockMaxError = desc("gauge", "host_clock_max_error_seconds", "seconds",
+		"How far off the clock of the agent's host can be: it grows by half a millisecond a second until the time service sets it anew, to 16 seconds at most.")
 	return s
 }
 
@@ -180,7 +192,8 @@ func (s *status) describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		s.sourceUp, s.attempts, s.failures, s.lost, s.queueEvents, s.queueBytes, s.queueCapacity,
 		s.tracepointUp, s.tracepointHits, s.tracepointDefects,
-		s.nodeUp, s.nodeInfo, s.nodeStart, s.restarts, s.replacement,
+		s.nodeUp, s.nodeInfo, s.nodeStart, s.restarts, s.replacement, s.inboundCapacity,
+		s.clockKept, s.clockOffset, s.clockError, s.clockMaxError,
 	} {
 		ch <- d
 	}
@@ -251,12 +264,21 @@ func (s *status) collect(now int64, ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+	if c := state.GetHostClock(); c != nil {
+		gauge(s.clockKept, boolean(c.GetSynchronized()))
+		gauge(s.clockOffset, float64(c.GetOffsetNs())/1e9)
+		gauge(s.clockError, float64(c.GetEstimatedErrorNs())/1e9)
+		gauge(s.clockMaxError, float64(c.GetMaxErrorNs())/1e9)
+	}
 	gauge(s.nodeUp, boolean(state.GetNode() != nil))
 	if n := state.GetNode(); n != nil {
 		gauge(s.nodeInfo, 1, oneOf(n.GetChain(), statusLabel("chain")))
 		gauge(s.nodeStart, float64(n.GetStartTimeNs())/1e9)
 		counter(s.restarts, n.GetRestarts())
 		counter(s.replacement, n.GetReplacements())
+		if n.InboundCapacity != nil {
+			gauge(s.inboundCapacity, float64(n.GetInboundCapacity()))
+		}
 	}
 }
 

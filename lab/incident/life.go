@@ -58,7 +58,9 @@ type life struct {
 	// forks are the tips that lost.
 	forks []*eventpb.ChainTip
 
-	rtt     time.Duration
+	rtt time.Duration
+	// cpu is the processor time of the message thread.
+	cpu     time.Duration
 	usage   int64
 	addedBy int
 }
@@ -317,4 +319,30 @@ func (l *life) message(p *peer, command string, size int, body *eventpb.MessageE
 		Command: proto.String(command), Inbound: proto.Bool(true), Size: proto.Uint64(uint64(size)),
 	}
 	l.tracepoint(&eventpb.EbpfExtractor{EbpfEvent: &eventpb.EbpfExtractor_Message{Message: body}})
+}
+
+// busy is how the message thread was busy in the last step, for a share of each second: with
+// what a peer asked for, of which the last was sent when that share had passed.
+func (l *life) busy(p *peer, share float64) {
+	now := l.now
+	defer func() { l.now = now }()
+	work := time.Duration(share * float64(time.Second))
+	for l.now = now.Add(-l.pace); l.now.Before(now); l.now = l.now.Add(time.Second - work) {
+		l.hit(p, "getdata", true)
+		l.now, l.cpu = l.now.Add(work), l.cpu+work
+		l.hit(p, "tx", false)
+	}
+}
+
+// hit is a message that the message thread begins to handle or that it sends.
+func (l *life) hit(p *peer, command string, received bool) {
+	const thread, started = 1, time.Second
+	kind := eventpb.ConnectionType_CONNECTION_TYPE_INBOUND
+	l.tracepoint(&eventpb.EbpfExtractor{
+		Hit: &eventpb.TracepointHit{Pid: proto.Uint32(thread), Tid: proto.Uint32(thread), Cpu: proto.Uint32(0), ThreadCpuTimeNs: proto.Uint64(uint64(started + l.cpu))},
+		EbpfEvent: &eventpb.EbpfExtractor_Message{Message: &eventpb.MessageEvent{Meta: &eventpb.Metadata{
+			PeerId: proto.Uint64(p.id), Addr: proto.String(p.address), ConnType: kind.ConnType().Enum(), ConnectionType: kind.Enum(),
+			Command: proto.String(command), Inbound: proto.Bool(received), Size: proto.Uint64(352),
+		}}},
+	})
 }

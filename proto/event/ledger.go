@@ -127,6 +127,7 @@ type Ledger struct {
 	queues      []func() QueueState
 	node        func() *eventpb.NodeStatus
 	tracepoints func() []*eventpb.TracepointStatus
+	hostClock   func() *eventpb.HostClock
 	changed     chan struct{}
 }
 
@@ -189,6 +190,13 @@ func (l *Ledger) Tracepoints(describe func() []*eventpb.TracepointStatus) {
 	l.tracepoints = describe
 }
 
+// HostClock sets the function that describes the clock of the host.
+func (l *Ledger) HostClock(describe func() *eventpb.HostClock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hostClock = describe
+}
+
 // Status is the ledger as it is now, in a fixed order.
 func (l *Ledger) Status() *eventpb.Status {
 	l.mu.Lock()
@@ -239,6 +247,9 @@ func (l *Ledger) Status() *eventpb.Status {
 	}
 	if l.tracepoints != nil {
 		status.Tracepoints = l.tracepoints()
+	}
+	if l.hostClock != nil {
+		status.HostClock = l.hostClock()
 	}
 	return status
 }

@@ -73,7 +73,7 @@ func (x AlertEvidence_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AlertEvidence_State.Descriptor instead.
 func (AlertEvidence_State) EnumDescriptor() ([]byte, []int) {
-	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{7, 0}
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // What the observer says of itself and of what it made out.
@@ -177,7 +177,9 @@ type Status struct {
 	// The queues in front of the sinks.
 	Queues []*QueueStatus `protobuf:"bytes,5,rep,name=queues,proto3" json:"queues,omitempty"`
 	// The tracepoints of the node's program, when the ebpf source is on.
-	Tracepoints   []*TracepointStatus `protobuf:"bytes,6,rep,name=tracepoints,proto3" json:"tracepoints,omitempty"`
+	Tracepoints []*TracepointStatus `protobuf:"bytes,6,rep,name=tracepoints,proto3" json:"tracepoints,omitempty"`
+	// The clock of the agent's host; absent where the kernel doesn't tell.
+	HostClock     *HostClock `protobuf:"bytes,7,opt,name=host_clock,json=hostClock,proto3" json:"host_clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +252,13 @@ func (x *Status) GetQueues() []*QueueStatus {
 func (x *Status) GetTracepoints() []*TracepointStatus {
 	if x != nil {
 		return x.Tracepoints
+	}
+	return nil
+}
+
+func (x *Status) GetHostClock() *HostClock {
+	if x != nil {
+		return x.HostClock
 	}
 	return nil
 }
@@ -501,6 +510,82 @@ func (x *QueueStatus) GetCapacityBytes() uint64 {
 	return 0
 }
 
+// What the kernel of the agent's host says of its clock (adjtimex), as far as a time
+// service (chrony, ntpd, systemd-timesyncd) has told it.
+type HostClock struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether a time service keeps the clock. The other fields mean little without.
+	Synchronized *bool `protobuf:"varint,1,opt,name=synchronized,proto3,oneof" json:"synchronized,omitempty"`
+	// How far the kernel still has to move the clock, in nanoseconds. Linux takes half
+	// a second at most; chrony leaves it at zero.
+	OffsetNs *int64 `protobuf:"varint,2,opt,name=offset_ns,json=offsetNs,proto3,oneof" json:"offset_ns,omitempty"`
+	// How far the time service takes the clock to be off, in nanoseconds.
+	EstimatedErrorNs *int64 `protobuf:"varint,3,opt,name=estimated_error_ns,json=estimatedErrorNs,proto3,oneof" json:"estimated_error_ns,omitempty"`
+	// How far off the clock can be, in nanoseconds. It grows by half a millisecond a
+	// second until the time service sets it anew, to 16 seconds at most.
+	MaxErrorNs    *int64 `protobuf:"varint,4,opt,name=max_error_ns,json=maxErrorNs,proto3,oneof" json:"max_error_ns,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostClock) Reset() {
+	*x = HostClock{}
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostClock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostClock) ProtoMessage() {}
+
+func (x *HostClock) ProtoReflect() protoreflect.Message {
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostClock.ProtoReflect.Descriptor instead.
+func (*HostClock) Descriptor() ([]byte, []int) {
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *HostClock) GetSynchronized() bool {
+	if x != nil && x.Synchronized != nil {
+		return *x.Synchronized
+	}
+	return false
+}
+
+func (x *HostClock) GetOffsetNs() int64 {
+	if x != nil && x.OffsetNs != nil {
+		return *x.OffsetNs
+	}
+	return 0
+}
+
+func (x *HostClock) GetEstimatedErrorNs() int64 {
+	if x != nil && x.EstimatedErrorNs != nil {
+		return *x.EstimatedErrorNs
+	}
+	return 0
+}
+
+func (x *HostClock) GetMaxErrorNs() int64 {
+	if x != nil && x.MaxErrorNs != nil {
+		return *x.MaxErrorNs
+	}
+	return 0
+}
+
 // The observed node.
 type NodeStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -515,14 +600,18 @@ type NodeStatus struct {
 	// How often the agent found the node restarted.
 	Restarts *uint64 `protobuf:"varint,5,opt,name=restarts,proto3,oneof" json:"restarts,omitempty"`
 	// How often the agent found the node's program file replaced.
-	Replacements  *uint64 `protobuf:"varint,6,opt,name=replacements,proto3,oneof" json:"replacements,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Replacements *uint64 `protobuf:"varint,6,opt,name=replacements,proto3,oneof" json:"replacements,omitempty"`
+	// How many inbound connections the node can have at once, by the settings that it
+	// runs with: its -maxconnections, less those that it opens by itself, as far as its
+	// file descriptors allow. 0 when it does not listen; absent when it is not known.
+	InboundCapacity *uint32 `protobuf:"varint,7,opt,name=inbound_capacity,json=inboundCapacity,proto3,oneof" json:"inbound_capacity,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[5]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +623,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[5]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +636,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{5}
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *NodeStatus) GetPid() uint32 {
@@ -592,6 +681,13 @@ func (x *NodeStatus) GetReplacements() uint64 {
 	return 0
 }
 
+func (x *NodeStatus) GetInboundCapacity() uint32 {
+	if x != nil && x.InboundCapacity != nil {
+		return *x.InboundCapacity
+	}
+	return 0
+}
+
 // One tracepoint of the node's program.
 type TracepointStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -625,7 +721,7 @@ type TracepointStatus struct {
 
 func (x *TracepointStatus) Reset() {
 	*x = TracepointStatus{}
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[6]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +733,7 @@ func (x *TracepointStatus) String() string {
 func (*TracepointStatus) ProtoMessage() {}
 
 func (x *TracepointStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[6]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +746,7 @@ func (x *TracepointStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TracepointStatus.ProtoReflect.Descriptor instead.
 func (*TracepointStatus) Descriptor() ([]byte, []int) {
-	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{6}
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TracepointStatus) GetName() string {
@@ -789,7 +885,7 @@ type AlertEvidence struct {
 
 func (x *AlertEvidence) Reset() {
 	*x = AlertEvidence{}
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[7]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +897,7 @@ func (x *AlertEvidence) String() string {
 func (*AlertEvidence) ProtoMessage() {}
 
 func (x *AlertEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[7]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +910,7 @@ func (x *AlertEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertEvidence.ProtoReflect.Descriptor instead.
 func (*AlertEvidence) Descriptor() ([]byte, []int) {
-	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{7}
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AlertEvidence) GetState() AlertEvidence_State {
@@ -955,7 +1051,7 @@ type EvidenceValue struct {
 
 func (x *EvidenceValue) Reset() {
 	*x = EvidenceValue{}
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[8]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1063,7 @@ func (x *EvidenceValue) String() string {
 func (*EvidenceValue) ProtoMessage() {}
 
 func (x *EvidenceValue) ProtoReflect() protoreflect.Message {
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[8]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1076,7 @@ func (x *EvidenceValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvidenceValue.ProtoReflect.Descriptor instead.
 func (*EvidenceValue) Descriptor() ([]byte, []int) {
-	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{8}
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EvidenceValue) GetSeries() string {
@@ -1053,7 +1149,7 @@ type EvidencePeer struct {
 
 func (x *EvidencePeer) Reset() {
 	*x = EvidencePeer{}
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[9]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1161,7 @@ func (x *EvidencePeer) String() string {
 func (*EvidencePeer) ProtoMessage() {}
 
 func (x *EvidencePeer) ProtoReflect() protoreflect.Message {
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[9]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1174,7 @@ func (x *EvidencePeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvidencePeer.ProtoReflect.Descriptor instead.
 func (*EvidencePeer) Descriptor() ([]byte, []int) {
-	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{9}
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EvidencePeer) GetPeerId() uint64 {
@@ -1182,7 +1278,7 @@ type EvidenceMessage struct {
 
 func (x *EvidenceMessage) Reset() {
 	*x = EvidenceMessage{}
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[10]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1290,7 @@ func (x *EvidenceMessage) String() string {
 func (*EvidenceMessage) ProtoMessage() {}
 
 func (x *EvidenceMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[10]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1303,7 @@ func (x *EvidenceMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvidenceMessage.ProtoReflect.Descriptor instead.
 func (*EvidenceMessage) Descriptor() ([]byte, []int) {
-	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{10}
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EvidenceMessage) GetTimeNs() int64 {
@@ -1276,7 +1372,7 @@ type EvidencePeerInfo struct {
 
 func (x *EvidencePeerInfo) Reset() {
 	*x = EvidencePeerInfo{}
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[11]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1384,7 @@ func (x *EvidencePeerInfo) String() string {
 func (*EvidencePeerInfo) ProtoMessage() {}
 
 func (x *EvidencePeerInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_peerobserver_v1_observer_proto_msgTypes[11]
+	mi := &file_peerobserver_v1_observer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1397,7 @@ func (x *EvidencePeerInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EvidencePeerInfo.ProtoReflect.Descriptor instead.
 func (*EvidencePeerInfo) Descriptor() ([]byte, []int) {
-	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{11}
+	return file_peerobserver_v1_observer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EvidencePeerInfo) GetUserAgent() string {
@@ -1410,14 +1506,16 @@ const file_peerobserver_v1_observer_proto_rawDesc = "" +
 	"\bObserver\x121\n" +
 	"\x06status\x18\x01 \x01(\v2\x17.peerobserver.v1.StatusH\x00R\x06status\x12G\n" +
 	"\x0ealert_evidence\x18\x02 \x01(\v2\x1e.peerobserver.v1.AlertEvidenceH\x00R\ralertEvidenceB\x10\n" +
-	"\x0eobserver_event\"\xc7\x02\n" +
+	"\x0eobserver_event\"\x82\x03\n" +
 	"\x06Status\x12\x1d\n" +
 	"\aversion\x18\x01 \x01(\tH\x00R\aversion\x88\x01\x01\x127\n" +
 	"\asources\x18\x02 \x03(\v2\x1d.peerobserver.v1.SourceStatusR\asources\x12-\n" +
 	"\x06losses\x18\x03 \x03(\v2\x15.peerobserver.v1.LossR\x06losses\x12/\n" +
 	"\x04node\x18\x04 \x01(\v2\x1b.peerobserver.v1.NodeStatusR\x04node\x124\n" +
 	"\x06queues\x18\x05 \x03(\v2\x1c.peerobserver.v1.QueueStatusR\x06queues\x12C\n" +
-	"\vtracepoints\x18\x06 \x03(\v2!.peerobserver.v1.TracepointStatusR\vtracepointsB\n" +
+	"\vtracepoints\x18\x06 \x03(\v2!.peerobserver.v1.TracepointStatusR\vtracepoints\x129\n" +
+	"\n" +
+	"host_clock\x18\a \x01(\v2\x1a.peerobserver.v1.HostClockR\thostClockB\n" +
 	"\n" +
 	"\b_version\"\xc7\x02\n" +
 	"\fSourceStatus\x12\x1b\n" +
@@ -1452,7 +1550,18 @@ const file_peerobserver_v1_observer_proto_rawDesc = "" +
 	"\x05_sinkB\t\n" +
 	"\a_eventsB\b\n" +
 	"\x06_bytesB\x11\n" +
-	"\x0f_capacity_bytes\"\x9e\x02\n" +
+	"\x0f_capacity_bytes\"\xf7\x01\n" +
+	"\tHostClock\x12'\n" +
+	"\fsynchronized\x18\x01 \x01(\bH\x00R\fsynchronized\x88\x01\x01\x12 \n" +
+	"\toffset_ns\x18\x02 \x01(\x03H\x01R\boffsetNs\x88\x01\x01\x121\n" +
+	"\x12estimated_error_ns\x18\x03 \x01(\x03H\x02R\x10estimatedErrorNs\x88\x01\x01\x12%\n" +
+	"\fmax_error_ns\x18\x04 \x01(\x03H\x03R\n" +
+	"maxErrorNs\x88\x01\x01B\x0f\n" +
+	"\r_synchronizedB\f\n" +
+	"\n" +
+	"_offset_nsB\x15\n" +
+	"\x13_estimated_error_nsB\x0f\n" +
+	"\r_max_error_ns\"\xe3\x02\n" +
 	"\n" +
 	"NodeStatus\x12\x15\n" +
 	"\x03pid\x18\x01 \x01(\rH\x00R\x03pid\x88\x01\x01\x12\x19\n" +
@@ -1460,14 +1569,16 @@ const file_peerobserver_v1_observer_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\tH\x02R\aversion\x88\x01\x01\x12'\n" +
 	"\rstart_time_ns\x18\x04 \x01(\x03H\x03R\vstartTimeNs\x88\x01\x01\x12\x1f\n" +
 	"\brestarts\x18\x05 \x01(\x04H\x04R\brestarts\x88\x01\x01\x12'\n" +
-	"\freplacements\x18\x06 \x01(\x04H\x05R\freplacements\x88\x01\x01B\x06\n" +
+	"\freplacements\x18\x06 \x01(\x04H\x05R\freplacements\x88\x01\x01\x12.\n" +
+	"\x10inbound_capacity\x18\a \x01(\rH\x06R\x0finboundCapacity\x88\x01\x01B\x06\n" +
 	"\x04_pidB\b\n" +
 	"\x06_chainB\n" +
 	"\n" +
 	"\b_versionB\x10\n" +
 	"\x0e_start_time_nsB\v\n" +
 	"\t_restartsB\x0f\n" +
-	"\r_replacements\"\xdf\x04\n" +
+	"\r_replacementsB\x13\n" +
+	"\x11_inbound_capacity\"\xdf\x04\n" +
 	"\x10TracepointStatus\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1f\n" +
 	"\battached\x18\x02 \x01(\bH\x01R\battached\x88\x01\x01\x12\x1b\n" +
@@ -1646,7 +1757,7 @@ func file_peerobserver_v1_observer_proto_rawDescGZIP() []byte {
 }
 
 var file_peerobserver_v1_observer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_peerobserver_v1_observer_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_peerobserver_v1_observer_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_peerobserver_v1_observer_proto_goTypes = []any{
 	(AlertEvidence_State)(0), // 0: peerobserver.v1.AlertEvidence.State
 	(*Observer)(nil),         // 1: peerobserver.v1.Observer
@@ -1654,38 +1765,40 @@ var file_peerobserver_v1_observer_proto_goTypes = []any{
 	(*SourceStatus)(nil),     // 3: peerobserver.v1.SourceStatus
 	(*Loss)(nil),             // 4: peerobserver.v1.Loss
 	(*QueueStatus)(nil),      // 5: peerobserver.v1.QueueStatus
-	(*NodeStatus)(nil),       // 6: peerobserver.v1.NodeStatus
-	(*TracepointStatus)(nil), // 7: peerobserver.v1.TracepointStatus
-	(*AlertEvidence)(nil),    // 8: peerobserver.v1.AlertEvidence
-	(*EvidenceValue)(nil),    // 9: peerobserver.v1.EvidenceValue
-	(*EvidencePeer)(nil),     // 10: peerobserver.v1.EvidencePeer
-	(*EvidenceMessage)(nil),  // 11: peerobserver.v1.EvidenceMessage
-	(*EvidencePeerInfo)(nil), // 12: peerobserver.v1.EvidencePeerInfo
-	nil,                      // 13: peerobserver.v1.AlertEvidence.LabelsEntry
-	nil,                      // 14: peerobserver.v1.EvidencePeer.ReceivedMessagesEntry
-	(ConnectionType)(0),      // 15: peerobserver.v1.ConnectionType
+	(*HostClock)(nil),        // 6: peerobserver.v1.HostClock
+	(*NodeStatus)(nil),       // 7: peerobserver.v1.NodeStatus
+	(*TracepointStatus)(nil), // 8: peerobserver.v1.TracepointStatus
+	(*AlertEvidence)(nil),    // 9: peerobserver.v1.AlertEvidence
+	(*EvidenceValue)(nil),    // 10: peerobserver.v1.EvidenceValue
+	(*EvidencePeer)(nil),     // 11: peerobserver.v1.EvidencePeer
+	(*EvidenceMessage)(nil),  // 12: peerobserver.v1.EvidenceMessage
+	(*EvidencePeerInfo)(nil), // 13: peerobserver.v1.EvidencePeerInfo
+	nil,                      // 14: peerobserver.v1.AlertEvidence.LabelsEntry
+	nil,                      // 15: peerobserver.v1.EvidencePeer.ReceivedMessagesEntry
+	(ConnectionType)(0),      // 16: peerobserver.v1.ConnectionType
 }
 var file_peerobserver_v1_observer_proto_depIdxs = []int32{
 	2,  // 0: peerobserver.v1.Observer.status:type_name -> peerobserver.v1.Status
-	8,  // 1: peerobserver.v1.Observer.alert_evidence:type_name -> peerobserver.v1.AlertEvidence
+	9,  // 1: peerobserver.v1.Observer.alert_evidence:type_name -> peerobserver.v1.AlertEvidence
 	3,  // 2: peerobserver.v1.Status.sources:type_name -> peerobserver.v1.SourceStatus
 	4,  // 3: peerobserver.v1.Status.losses:type_name -> peerobserver.v1.Loss
-	6,  // 4: peerobserver.v1.Status.node:type_name -> peerobserver.v1.NodeStatus
+	7,  // 4: peerobserver.v1.Status.node:type_name -> peerobserver.v1.NodeStatus
 	5,  // 5: peerobserver.v1.Status.queues:type_name -> peerobserver.v1.QueueStatus
-	7,  // 6: peerobserver.v1.Status.tracepoints:type_name -> peerobserver.v1.TracepointStatus
-	0,  // 7: peerobserver.v1.AlertEvidence.state:type_name -> peerobserver.v1.AlertEvidence.State
-	13, // 8: peerobserver.v1.AlertEvidence.labels:type_name -> peerobserver.v1.AlertEvidence.LabelsEntry
-	9,  // 9: peerobserver.v1.AlertEvidence.values:type_name -> peerobserver.v1.EvidenceValue
-	10, // 10: peerobserver.v1.AlertEvidence.peers:type_name -> peerobserver.v1.EvidencePeer
-	15, // 11: peerobserver.v1.EvidencePeer.connection_type:type_name -> peerobserver.v1.ConnectionType
-	14, // 12: peerobserver.v1.EvidencePeer.received_messages:type_name -> peerobserver.v1.EvidencePeer.ReceivedMessagesEntry
-	11, // 13: peerobserver.v1.EvidencePeer.last_messages:type_name -> peerobserver.v1.EvidenceMessage
-	12, // 14: peerobserver.v1.EvidencePeer.info:type_name -> peerobserver.v1.EvidencePeerInfo
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	8,  // 6: peerobserver.v1.Status.tracepoints:type_name -> peerobserver.v1.TracepointStatus
+	6,  // 7: peerobserver.v1.Status.host_clock:type_name -> peerobserver.v1.HostClock
+	0,  // 8: peerobserver.v1.AlertEvidence.state:type_name -> peerobserver.v1.AlertEvidence.State
+	14, // 9: peerobserver.v1.AlertEvidence.labels:type_name -> peerobserver.v1.AlertEvidence.LabelsEntry
+	10, // 10: peerobserver.v1.AlertEvidence.values:type_name -> peerobserver.v1.EvidenceValue
+	11, // 11: peerobserver.v1.AlertEvidence.peers:type_name -> peerobserver.v1.EvidencePeer
+	16, // 12: peerobserver.v1.EvidencePeer.connection_type:type_name -> peerobserver.v1.ConnectionType
+	15, // 13: peerobserver.v1.EvidencePeer.received_messages:type_name -> peerobserver.v1.EvidencePeer.ReceivedMessagesEntry
+	12, // 14: peerobserver.v1.EvidencePeer.last_messages:type_name -> peerobserver.v1.EvidenceMessage
+	13, // 15: peerobserver.v1.EvidencePeer.info:type_name -> peerobserver.v1.EvidencePeerInfo
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_peerobserver_v1_observer_proto_init() }
@@ -1709,13 +1822,14 @@ func file_peerobserver_v1_observer_proto_init() {
 	file_peerobserver_v1_observer_proto_msgTypes[9].OneofWrappers = []any{}
 	file_peerobserver_v1_observer_proto_msgTypes[10].OneofWrappers = []any{}
 	file_peerobserver_v1_observer_proto_msgTypes[11].OneofWrappers = []any{}
+	file_peerobserver_v1_observer_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_peerobserver_v1_observer_proto_rawDesc), len(file_peerobserver_v1_observer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -505,6 +505,14 @@ const (
 	HeadersHeaders protowire.Number = 1
 )
 
+// Fields of peerobserver.v1.HostClock.
+const (
+	HostClockSynchronized     protowire.Number = 1
+	HostClockOffsetNs         protowire.Number = 2
+	HostClockEstimatedErrorNs protowire.Number = 3
+	HostClockMaxErrorNs       protowire.Number = 4
+)
+
 // Fields of peerobserver.v1.InboundConnection.
 const (
 	InboundConnectionConn                protowire.Number = 1
@@ -780,12 +788,13 @@ const (
 
 // Fields of peerobserver.v1.NodeStatus.
 const (
-	NodeStatusPid          protowire.Number = 1
-	NodeStatusChain        protowire.Number = 2
-	NodeStatusVersion      protowire.Number = 3
-	NodeStatusStartTimeNs  protowire.Number = 4
-	NodeStatusRestarts     protowire.Number = 5
-	NodeStatusReplacements protowire.Number = 6
+	NodeStatusPid             protowire.Number = 1
+	NodeStatusChain           protowire.Number = 2
+	NodeStatusVersion         protowire.Number = 3
+	NodeStatusStartTimeNs     protowire.Number = 4
+	NodeStatusRestarts        protowire.Number = 5
+	NodeStatusReplacements    protowire.Number = 6
+	NodeStatusInboundCapacity protowire.Number = 7
 )
 
 // Fields of peerobserver.v1.NotFound.
@@ -1006,6 +1015,7 @@ const (
 	StatusNode        protowire.Number = 4
 	StatusQueues      protowire.Number = 5
 	StatusTracepoints protowire.Number = 6
+	StatusHostClock   protowire.Number = 7
 )
 
 // Fields of peerobserver.v1.TracepointHit.

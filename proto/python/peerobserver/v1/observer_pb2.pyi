@@ -150,6 +150,18 @@ class EvidenceValue(_message.Message):
     usual: float
     def __init__(self, series: _Optional[str] = ..., per_second: bool = ..., now: _Optional[float] = ..., usual: _Optional[float] = ..., samples: _Optional[int] = ...) -> None: ...
 
+class HostClock(_message.Message):
+    __slots__ = ["estimated_error_ns", "max_error_ns", "offset_ns", "synchronized"]
+    ESTIMATED_ERROR_NS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ERROR_NS_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_NS_FIELD_NUMBER: _ClassVar[int]
+    SYNCHRONIZED_FIELD_NUMBER: _ClassVar[int]
+    estimated_error_ns: int
+    max_error_ns: int
+    offset_ns: int
+    synchronized: bool
+    def __init__(self, synchronized: bool = ..., offset_ns: _Optional[int] = ..., estimated_error_ns: _Optional[int] = ..., max_error_ns: _Optional[int] = ...) -> None: ...
+
 class Loss(_message.Message):
     __slots__ = ["count", "reason", "source", "stage"]
     COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -163,20 +175,22 @@ class Loss(_message.Message):
     def __init__(self, source: _Optional[str] = ..., stage: _Optional[str] = ..., reason: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
-    __slots__ = ["chain", "pid", "replacements", "restarts", "start_time_ns", "version"]
+    __slots__ = ["chain", "inbound_capacity", "pid", "replacements", "restarts", "start_time_ns", "version"]
     CHAIN_FIELD_NUMBER: _ClassVar[int]
+    INBOUND_CAPACITY_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     REPLACEMENTS_FIELD_NUMBER: _ClassVar[int]
     RESTARTS_FIELD_NUMBER: _ClassVar[int]
     START_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     chain: str
+    inbound_capacity: int
     pid: int
     replacements: int
     restarts: int
     start_time_ns: int
     version: str
-    def __init__(self, pid: _Optional[int] = ..., chain: _Optional[str] = ..., version: _Optional[str] = ..., start_time_ns: _Optional[int] = ..., restarts: _Optional[int] = ..., replacements: _Optional[int] = ...) -> None: ...
+    def __init__(self, pid: _Optional[int] = ..., chain: _Optional[str] = ..., version: _Optional[str] = ..., start_time_ns: _Optional[int] = ..., restarts: _Optional[int] = ..., replacements: _Optional[int] = ..., inbound_capacity: _Optional[int] = ...) -> None: ...
 
 class Observer(_message.Message):
     __slots__ = ["alert_evidence", "status"]
@@ -217,20 +231,22 @@ class SourceStatus(_message.Message):
     def __init__(self, source: _Optional[str] = ..., up: bool = ..., detail: _Optional[str] = ..., events: _Optional[int] = ..., attempts: _Optional[int] = ..., failures: _Optional[int] = ..., last_event_time_ns: _Optional[int] = ...) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ["losses", "node", "queues", "sources", "tracepoints", "version"]
+    __slots__ = ["host_clock", "losses", "node", "queues", "sources", "tracepoints", "version"]
+    HOST_CLOCK_FIELD_NUMBER: _ClassVar[int]
     LOSSES_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     QUEUES_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     TRACEPOINTS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    host_clock: HostClock
     losses: _containers.RepeatedCompositeFieldContainer[Loss]
     node: NodeStatus
     queues: _containers.RepeatedCompositeFieldContainer[QueueStatus]
     sources: _containers.RepeatedCompositeFieldContainer[SourceStatus]
     tracepoints: _containers.RepeatedCompositeFieldContainer[TracepointStatus]
     version: str
-    def __init__(self, version: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., node: _Optional[_Union[NodeStatus, _Mapping]] = ..., queues: _Optional[_Iterable[_Union[QueueStatus, _Mapping]]] = ..., tracepoints: _Optional[_Iterable[_Union[TracepointStatus, _Mapping]]] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[SourceStatus, _Mapping]]] = ..., losses: _Optional[_Iterable[_Union[Loss, _Mapping]]] = ..., node: _Optional[_Union[NodeStatus, _Mapping]] = ..., queues: _Optional[_Iterable[_Union[QueueStatus, _Mapping]]] = ..., tracepoints: _Optional[_Iterable[_Union[TracepointStatus, _Mapping]]] = ..., host_clock: _Optional[_Union[HostClock, _Mapping]] = ...) -> None: ...
 
 class TracepointStatus(_message.Message):
     __slots__ = ["argument_faults", "attached", "detail", "filtered", "hits", "lost", "name", "payload_faults", "payload_shed", "payload_truncated", "records", "strings_cut"]
