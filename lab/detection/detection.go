@@ -25,6 +25,8 @@ const EnvResults = "PEER_OBSERVER_TEST_RESULTS"
 type Result struct {
 	Rig      *Rig      `json:"rig,omitempty"`
 	Provoked *Provoked `json:"provoked,omitempty"`
+	// Unscaled is what came of a scenario with the rules and all intervals as they are.
+	Unscaled *Provoked `json:"unscaled,omitempty"`
 	Silent   *Silent   `json:"silent,omitempty"`
 }
 
@@ -105,7 +107,7 @@ func Read(r io.Reader) ([]Result, error) {
 		if err := json.Unmarshal(scanner.Bytes(), &line); err != nil {
 			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
-		if line.Rig == nil && line.Provoked == nil && line.Silent == nil {
+		if line.Rig == nil && line.Provoked == nil && line.Unscaled == nil && line.Silent == nil {
 			return nil, fmt.Errorf("line %d says nothing", number)
 		}
 		all = append(all, line)

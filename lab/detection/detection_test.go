@@ -66,6 +66,7 @@ func TestMissingRule(t *testing.T) {
 	results := []detection.Result{
 		{Rig: &detection.Rig{Cores: 2, Node: "/Satoshi:1.2.3/", TimeScale: 30, Rules: []string{"One", "Two"}, Fired: []string{"One"}}},
 		{Provoked: &detection.Provoked{Scenario: "one", Alert: "One", Within: 60, Received: &detection.Alarm{Alert: "One", Severity: "page", Seconds: 1.5}}},
+		{Unscaled: &detection.Provoked{Scenario: "one", Alert: "One", Within: 60, Received: &detection.Alarm{Alert: "One", Severity: "page", Seconds: 40}}},
 		{Provoked: &detection.Provoked{Scenario: "two", Alert: "Two", Within: 60, False: []detection.Alarm{{Alert: "One", Severity: "page", Seconds: 2}}}},
 		{Silent: &detection.Silent{What: "twins", Count: 12, Seconds: 60, False: []detection.Alarm{{Alert: "Two", Severity: "ticket", Seconds: 3}}}},
 	}
@@ -75,7 +76,7 @@ func TestMissingRule(t *testing.T) {
 	report := detection.Report(rules, results)
 	for _, want := range []string{
 		"Recall 50 %: 1 of 2", "Precision 33.33 %: 1 notifications were meant, 2 false",
-		"| `One` | page | received | 1.5 s | 45 s | 1 min |", "| `Two` | ticket | **not fired** |", "| `Three` | page | **no result** |",
+		"| `One` | page | received | 1.5 s | 45 s | 40 s | 1 min |", "| `Two` | ticket | **not fired** |", "| `Three` | page | **no result** |",
 		"| twins (12) | 30 min | `Two` (ticket) | none |", "- two: `One` (page)",
 	} {
 		if !strings.Contains(report, want) {

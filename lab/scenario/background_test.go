@@ -185,6 +185,12 @@ func (r *rig) noteProvoked(s Scenario, begin time.Time, first notification, expe
 	r.note(detection.Result{Provoked: &result})
 }
 
+// noteUnscaled keeps when an alert was received with the rules as they are.
+func (r *rig) noteUnscaled(s Scenario, received detection.Alarm) {
+	r.t.Helper()
+	r.note(detection.Result{Unscaled: &detection.Provoked{Scenario: s.Name, Alert: s.Alert, Within: s.Detect.Seconds(), Received: &received}})
+}
+
 // noteRig keeps which rules there were and which of them fired.
 func (r *rig) noteRig() {
 	r.t.Helper()

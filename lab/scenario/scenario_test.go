@@ -101,12 +101,26 @@ func rank(s Scenario) int {
 // the rest: all, or for a while of development those that a variable of the environment names.
 func chosen(t *testing.T, namespace bool) []Scenario {
 	t.Helper()
-	elsewhere := func(s Scenario) bool {
-		return (strings.HasPrefix(s.Rule, "A") || s.Needs&NeedsNamespace != 0) != namespace
-	}
+	elsewhere := func(s Scenario) bool { return inNamespaceOnly(s) != namespace }
 	names := os.Getenv("PEER_OBSERVER_TEST_SCENARIOS")
 	if names == "" {
 		return slices.DeleteFunc(All(), elsewhere)
+	}
+	all := named(t, names)
+	t.Logf("of %d scenarios only %d, as $PEER_OBSERVER_TEST_SCENARIOS says", len(All()), len(all))
+	return slices.DeleteFunc(all, elsewhere)
+}
+
+// inNamespaceOnly is whether a scenario runs in the tests in a namespace.
+func inNamespaceOnly(s Scenario) bool {
+	return strings.HasPrefix(s.Rule, "A") || s.Needs&NeedsNamespace != 0
+}
+
+// named are the scenarios of names and rules between commas; "all" are all.
+func named(t *testing.T, names string) []Scenario {
+	t.Helper()
+	if names == "all" {
+		return All()
 	}
 	var all []Scenario
 	for name := range strings.SplitSeq(names, ",") {
@@ -116,8 +130,7 @@ func chosen(t *testing.T, namespace bool) []Scenario {
 		}
 		all = append(all, found...)
 	}
-	t.Logf("of %d scenarios only %d, as $PEER_OBSERVER_TEST_SCENARIOS says", len(All()), len(all))
-	return slices.DeleteFunc(all, elsewhere)
+	return all
 }
 
 // twins runs benign twins at the same time.
