@@ -62,6 +62,11 @@ func Load(cfg Config) (*Program, error) {
 		all := KeepAll()
 		cfg.Policy = &all
 	}
+	restore, err := ownMemory()
+	if err != nil {
+		return nil, err
+	}
+	defer restore()
 	kernelTypes := btf.NewCache()
 	f, err := probeKernel(cfg, kernelTypes)
 	if err != nil {

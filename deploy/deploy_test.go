@@ -3,7 +3,6 @@
 package deploy
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -22,49 +21,17 @@ import (
 	"go.yaml.in/yaml/v2"
 
 	"github.com/peerobserver/peerobserver/exporters/prometheus"
-	"github.com/peerobserver/peerobserver/lab/lock"
+	"github.com/peerobserver/peerobserver/lab/gotool"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 	"github.com/peerobserver/peerobserver/lab/servers"
 	"github.com/peerobserver/peerobserver/proto/event"
 )
 
-// composeVersion is the release of the Compose specification's own loader.
-const composeVersion = "v2.9.0"
-
-// composeLoader is that loader, built from source once; it checks a file against the
-// specification's schema and prints what it means.
+// composeLoader is the Compose specification's own loader: it checks a file against the
+// schema and prints what it means.
 func composeLoader(t *testing.T) string {
 	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache = filepath.Join(cache, "peer-observer", "tools")
-	path := filepath.Join(cache, "compose-"+composeVersion)
-	ctx := context.WithoutCancel(t.Context())
-	unlock, err := lock.Take(ctx, filepath.Join(cache, "compose.lock"), func() {})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unlock()
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	dir := t.TempDir()
-	build := exec.CommandContext(ctx, "go", "install", "github.com/compose-spec/compose-go/v2/cmd@"+composeVersion)
-	build.Dir = dir
-	build.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=", "GOWORK=off")
-	if text, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the loader of Compose files: %v\n%s", err, text)
-	}
-	program, err := os.ReadFile(filepath.Join(dir, "cmd"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, program, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return gotool.ForTest(t, gotool.Program{Name: "compose", Package: "github.com/compose-spec/compose-go/v2/cmd", Version: "v2.9.0"})
 }
 
 // service is a service of the Compose file, as the loader prints it.

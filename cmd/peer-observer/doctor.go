@@ -104,12 +104,12 @@ func examine(ctx context.Context, flags *agentFlags, system bool) []finding {
 		list = append(list, listening{"p2p", flags.p2pListen, "--extractor.p2p.listen-address", nil}.check(ctx, system))
 	}
 	if flags.nats.url == "" {
-		list = append(list, listening{"nats", flags.natsListen, "--nats.listen-address, or use the server there with --nats.url", ourNATSServer}.check(ctx, system))
+		list = append(list, listening{"nats", flags.natsListen, "--nats.listen-address, or use the server there with --nats.url", whoIsNATS}.check(ctx, system))
 	} else {
 		list = append(list, checkNATS(ctx, flags))
 	}
 	for _, address := range flags.web.addresses {
-		list = append(list, listening{"web", address, "--web.listen-address", ourWebServer}.check(ctx, system))
+		list = append(list, listening{"web", address, "--web.listen-address", whoIsWeb}.check(ctx, system))
 	}
 	return list
 }

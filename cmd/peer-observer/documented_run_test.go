@@ -23,6 +23,7 @@ import (
 	"github.com/peerobserver/peerobserver/lab/machine"
 	"github.com/peerobserver/peerobserver/lab/regtest"
 	"github.com/peerobserver/peerobserver/lab/scenario"
+	"github.com/peerobserver/peerobserver/lab/servers"
 	"github.com/peerobserver/peerobserver/proto/event"
 )
 
@@ -165,6 +166,9 @@ func asReader(t *testing.T) {
 	if os.Geteuid() != 0 {
 		machine.Lacks(t, "root, to make namespaces")
 	}
+	// From where there is no Internet these couldn't be built.
+	servers.CollectorForTest(t)
+	servers.BuiltForTest(t)
 	cmd := exec.Command("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private",
 		os.Args[0], "-test.run=^TestDocumentedCommands$", "-test.v")
 	cmd.Env = append(os.Environ(), envReader+"=1")
@@ -225,6 +229,7 @@ func newReader(t *testing.T) *reader {
 		t.Fatalf("%v: %s", err, out)
 	}
 
+	r.prepareCollector()
 	node := regtest.WithTracepoints(t, regtest.Config{})
 	must(os.Symlink(regtest.Binary(t).Path, r.path("bitcoind")))
 	traffic, stop := context.WithCancel(t.Context())

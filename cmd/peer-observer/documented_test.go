@@ -32,7 +32,8 @@ func documentedCommands() []documented {
 		packages = "TestPackages"
 		fixtures = "TestCommandsInDocumentsRun"
 		long     = "it takes many minutes, and its figures mean nothing on a machine that does something else"
-		docker   = "it needs the Internet, and Docker or podman"
+		docker   = "it fetches images, and takes the ports that the file says"
+		podman   = "podman wants limits and control groups that a test can't count on"
 		evidence = "peer-observer agent --exporter.evidence --exporter.evidence.prometheus-url=http://127.0.0.1:9090"
 		login    = "peer-observer --nats.listen-address=192.0.2.1:4222 --nats.user=reader --nats.password-file=nats-password"
 	)
@@ -44,7 +45,7 @@ func documentedCommands() []documented {
 		{page: "README.md", line: "make test", cannot: "it is what runs this test"},
 		{page: "README.md", line: "make packages", by: packages},
 
-		{page: "docs/alerts.md", line: "amtool silence add instance=HOST:PORT --duration=1h --comment='upgrade'", cannot: "it needs an Alertmanager that people use, and its amtool.yml"},
+		{page: "docs/alerts.md", line: "amtool --alertmanager.url=http://127.0.0.1:9093 silence add instance=HOST:PORT --duration=1h --comment='upgrade'", by: "TestSilence"},
 		{page: "docs/alerts.md", line: evidence, works: ready},
 		{page: "docs/alerts.md", line: "curl http://127.0.0.1:9789/alerts/evidence/B04", in: evidence},
 		{page: "docs/alerts.md", line: "peer-observer alerts backtest archive.*.bin.zst"},
@@ -97,7 +98,7 @@ func documentedCommands() []documented {
 
 		{page: "docs/fleet.md", line: "cd deploy", cannot: docker},
 		{page: "docs/fleet.md", line: "cp compose.env .env                  # and give passwords in it", cannot: docker},
-		{page: "docs/fleet.md", line: "docker compose up --detach           # or podman compose", cannot: docker + "; TestCompose checks the file and its servers"},
+		{page: "docs/fleet.md", line: "docker compose up --detach           # or podman compose", cannot: docker + "; TestCompose checks the file, TestComposeServersRun runs its servers"},
 		{page: "docs/fleet.md", line: "peer-observer agent --nats.url=nats://127.0.0.1:4222 --nats.user=agent --nats.password-file=FILE", works: ready},
 		{page: "docs/fleet.md", line: "./certificates.sh certificates hub.example.org alice bob carol", by: "TestHubOutage"},
 		{page: "docs/fleet.md", line: "./hosts.sh /etc/nats alice bob carol", by: "TestHubOutage"},
@@ -112,11 +113,11 @@ func documentedCommands() []documented {
 			line: "peer-observer metrics --nats.url=tls://hub.example.org:4222 --nats.tls-ca=authority.crt --nats.user=reader --nats.password-file=FILE --nats.subject-prefix='*.' --metrics.max-nodes=1000",
 		},
 		{
-			page: "docs/fleet.md", cannot: "the command nats isn't at hand; TestHubOutage makes the streams of the same files",
+			page: "docs/fleet.md", by: "TestHubOutage",
 			line: "nats --server nats://127.0.0.1:4222 --user operator --password PASSWORD stream add --config history-alice.json",
 		},
 		{
-			page: "docs/fleet.md", cannot: "the command nats isn't at hand; TestHubOutage makes the streams of the same files",
+			page: "docs/fleet.md", by: "TestHubOutage",
 			line: "nats --server tls://hub.example.org:4222 --tlsca authority.crt --user operator --password PASSWORD stream add --config history.json",
 		},
 
@@ -140,15 +141,15 @@ func documentedCommands() []documented {
 		{page: "docs/install.md", line: "echo PEER_OBSERVER_EXPORTER_WEBSOCKET=true | sudo tee --append /etc/default/peer-observer", by: packages},
 		{page: "docs/install.md", line: "sudo apt remove peer-observer", by: packages},
 		{page: "docs/install.md", line: "sudo apt purge peer-observer", by: packages},
-		{page: "docs/install.md", line: "sudo dnf install ./dist/peer-observer-*.x86_64.rpm", cannot: "no machine with dnf is at hand; TestPackages installs the package with rpm"},
-		{page: "docs/install.md", line: "sudo systemctl enable --now peer-observer", cannot: "no machine with dnf is at hand; TestPackages installs the package with rpm"},
-		{page: "docs/install.md", line: "podman build --platform linux/amd64 --tag peer-observer .", cannot: docker + "; TestPackages builds the image with buildah"},
+		{page: "docs/install.md", line: "sudo dnf install ./dist/peer-observer-*.x86_64.rpm", by: packages},
+		{page: "docs/install.md", line: "sudo systemctl enable --now peer-observer", by: packages},
+		{page: "docs/install.md", line: "podman build --platform linux/amd64 --tag peer-observer .", cannot: podman + "; TestPackages builds the image with buildah"},
 		{
-			page: "docs/install.md", cannot: docker + "; TestPackages runs the program with these rights",
+			page: "docs/install.md", cannot: podman + "; TestPackages runs the program with these rights",
 			line: "podman run --rm --network=host --pid=host --user=0 --cap-drop=all --cap-add=BPF,PERFMON,DAC_READ_SEARCH,SYS_PTRACE --security-opt=seccomp=unconfined peer-observer",
 		},
 		{page: "docs/install.md", line: `readelf -n "$(command -v bitcoind)" | grep -c NT_STAPSDT`},
-		{page: "docs/install.md", line: "sudo setcap cap_bpf,cap_perfmon+ep ./peer-observer", cannot: "files of a test may be where the kernel knows no capabilities; TestCapabilitiesOfEBPFOnly runs the agent with these"},
+		{page: "docs/install.md", line: "sudo setcap cap_bpf,cap_perfmon+ep ./peer-observer", by: "TestCapabilitiesOfFile"},
 
 		{page: "docs/live-pages.md", line: "peer-observer websocket                # http://127.0.0.1:9791/", in: anAgent, works: answers("http://127.0.0.1:9791/")},
 		{page: "docs/live-pages.md", line: "peer-observer --exporter.websocket     # in the agent: http://127.0.0.1:9789/live/", works: answers("http://127.0.0.1:9789/live/")},
@@ -163,7 +164,7 @@ func documentedCommands() []documented {
 		{page: "docs/migration.md", line: "peer-observer --nats.allow-publish", works: ready},
 
 		{page: "docs/otlp.md", line: "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 peer-observer agent", works: ready},
-		{page: "docs/otlp.md", line: "otelcol --config=deploy/otel-collector.yaml", cannot: "no OpenTelemetry Collector is at hand; exporters/otlp runs another one"},
+		{page: "docs/otlp.md", line: "otelcol --config=deploy/otel-collector.yaml", repository: true, works: collects},
 		{
 			page: "docs/otlp.md", works: ready,
 			line: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=http://127.0.0.1:9090/api/v1/otlp/v1/metrics OTEL_TRACES_EXPORTER=none peer-observer agent",
@@ -186,12 +187,12 @@ func documentedCommands() []documented {
 		{page: "docs/stability.md", line: "go test ./cmd/peer-observer -run TestStability -release 0.1.0", cannot: "it writes what the test compares with"},
 
 		{page: "docs/writing-a-tool.md", line: "go run ./docs/examples/first-announcer", by: "TestWritingATool"},
-		{page: "docs/writing-a-tool.md", line: "go mod init example.org/tool", cannot: "it fetches modules again"},
+		{page: "docs/writing-a-tool.md", line: "go mod init example.org/tool", by: "TestWritingATool"},
 		{
-			page: "docs/writing-a-tool.md", cannot: "it fetches modules again",
+			page: "docs/writing-a-tool.md", by: "TestWritingATool",
 			line: "go mod edit -require=github.com/peerobserver/peerobserver@v0.0.0 -replace=github.com/peerobserver/peerobserver=../peerobserver",
 		},
-		{page: "docs/writing-a-tool.md", line: "go mod tidy && go build", cannot: "it fetches modules again; TestWritingATool builds the tool here"},
+		{page: "docs/writing-a-tool.md", line: "go mod tidy && go build", by: "TestWritingATool"},
 		{page: "docs/writing-a-tool.md", line: "python3 proto/python/examples/first_announcer.py", by: "TestWritingATool"},
 		{page: "docs/writing-a-tool.md", line: "protoc -I proto --java_out=DIR proto/peerobserver/v1/*.proto", repository: true},
 		{page: "docs/writing-a-tool.md", line: "python3 proto/python/examples/subscribe.py --decode-raw --count 10", in: anAgent, repository: true},

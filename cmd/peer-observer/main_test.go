@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/peerobserver/peerobserver/lab/regtest"
 )
 
@@ -338,6 +340,34 @@ func TestDoctorBesideAnAgent(t *testing.T) {
 	if code := check.wait(); code != exitListen || len(linesWith(check.stdout.String(), "end it, or choose another address")) != 2 {
 		t.Errorf("--config.check: exit code %d, it prints %s", code, check.stdout)
 	}
+	// Without the password nobody knows who it is.
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, closed := filepath.Join(t.TempDir(), "web.yml"), freeAddress(t)
+	if err := os.WriteFile(config, []byte("basic_auth_users:\n  alice: "+string(hash)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args = []string{"--no-extractor.ebpf", "--bitcoin.datadir=" + node.DataDir(), "--web.listen-address=" + closed, "--nats.listen-address=127.0.0.1:0"}
+	start(t, nil, append([]string{"agent", "--web.config.file=" + config}, args...)...)
+	eventually(t, "the agent with a password", func() error {
+		code, body, err := get("http://" + closed + "/-/ready")
+		if err == nil && code != http.StatusUnauthorized {
+			err = fmt.Errorf("%d: %s", code, body)
+		}
+		return err
+	})
+	for _, c := range []struct {
+		command []string
+		code    int
+	}{{[]string{"doctor"}, exitOK}, {[]string{"agent", "--config.check"}, exitListen}} {
+		p := start(t, nil, append(c.command, args...)...)
+		if code := p.wait(); code != c.code || !strings.Contains(p.stdout.String(), "a web server that asks for a password") {
+			t.Errorf("%v: exit code %d, want %d; it prints %s", c.command, code, c.code, p.stdout)
+		}
+	}
+
 	// Others are not taken for it, whatever they say.
 	strangers, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

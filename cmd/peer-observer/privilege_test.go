@@ -222,6 +222,35 @@ func TestCapabilitiesOfEBPFOnly(t *testing.T) {
 	}
 }
 
+// The program file itself has the two capabilities, by the command of docs/install.md. Who
+// runs it as a user without any sees tracepoints.
+func TestCapabilitiesOfFile(t *testing.T) {
+	needsRoot(t)
+	t.Parallel()
+	binary := regtest.Binary(t)
+	config := regtest.Config{V2: true, Dir: publicDir(t)}
+	if binary.HasTracepoints {
+		config.Binary = filepath.Join(publicDir(t), "bitcoind")
+		copyFile(t, binary.Path, config.Binary)
+	}
+	node := regtest.WithTracepoints(t, config)
+	asUser := asNobody(t)
+	o := observe(t, node, func(cmd *exec.Cmd) {
+		asUser(cmd)
+		setcap := exec.Command("setcap", "cap_bpf,cap_perfmon+ep", "./peer-observer")
+		setcap.Dir = filepath.Dir(cmd.Path)
+		if out, err := setcap.CombinedOutput(); err != nil {
+			t.Fatalf("setcap: %v: %s", err, out)
+		}
+	}, "--extractor.p2p.listen-address="+freeAddress(t))
+	o.sources(sourceEBPF)
+	seesBlocks(t, "with a program that has capabilities", node, subscribeNow(t, o.nats))
+	noCapabilities(t, o)
+	if code := o.stop(); code != exitOK {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
 // noCapabilities checks that no thread of the agent has, or can get, a capability.
 func noCapabilities(t *testing.T, o *observer) {
 	t.Helper()

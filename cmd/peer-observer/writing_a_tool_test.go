@@ -30,10 +30,7 @@ func TestWritingATool(t *testing.T) {
 	o := observe(t, bob, nil, "--nats.subject-prefix=bob.")
 	o.ready()
 
-	binary := filepath.Join(t.TempDir(), "first-announcer")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, toolInGo).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	binary := moduleOfItsOwn(t)
 	interpreter := "python3"
 	if exec.CommandContext(t.Context(), interpreter, "-c", "import google.protobuf").Run() != nil {
 		interpreter = "/usr/bin/python3" // the system's, for which setup installs it
@@ -92,6 +89,38 @@ func TestWritingATool(t *testing.T) {
 	if code := inPython.wait(); code != 0 {
 		t.Errorf("the tool in Python ends with %d: %s", code, inPython.stderr)
 	}
+}
+
+// moduleOfItsOwn builds the tool in Go as its users do, by the commands of the page, and
+// gives the program's path.
+func moduleOfItsOwn(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	tool := filepath.Join(dir, "tool")
+	if err := os.Mkdir(tool, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	repository, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(repository, filepath.Join(dir, "peerobserver")); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, filepath.Join(toolInGo, "main.go"), filepath.Join(tool, "main.go"))
+	var script []string
+	for _, d := range documentedCommands() {
+		if d.page == "docs/writing-a-tool.md" && strings.HasPrefix(d.line, "go mod ") {
+			script = append(script, d.line)
+		}
+	}
+	build := exec.CommandContext(t.Context(), "sh", "-ec", strings.Join(script, "\n"))
+	build.Dir = tool
+	build.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v\n%s", script, err, out)
+	}
+	return filepath.Join(tool, "tool")
 }
 
 // startTool starts another program as start does this one.

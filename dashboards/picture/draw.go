@@ -20,10 +20,13 @@ type Options struct {
 	Variables map[string]string
 }
 
-// Since shows the time since a moment, with all jobs, instances and nodes chosen, in as many
-// steps of a second or more as a panel is wide, or less.
+// Since shows the time since a moment, or the last second if it was later, with all jobs,
+// instances and nodes chosen, in as many steps of a second or more as a panel is wide, or less.
 func Since(began time.Time, client Client) Options {
 	end := time.Now().Add(-time.Second).Truncate(time.Second)
+	if last := end.Add(-time.Second); began.After(last) {
+		began = last
+	}
 	return Options{
 		Client: client,
 		Span:   Span{Start: began.Truncate(time.Second), End: end, Step: max(time.Second, end.Sub(began)/600).Round(time.Second)},

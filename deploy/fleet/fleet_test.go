@@ -456,12 +456,8 @@ func TestNodeComesAndGoes(t *testing.T) {
 	if log := b.hub.output.String(); strings.Contains(log, "Leafnode connection closed") {
 		t.Errorf("a leaf was disconnected:\n%s", log)
 	}
-	b.makeStream(b.atLeaf("bob", "operator", operatorPassword), "bob", "history-bob.json")
-	config := read(t, filepath.Join(b.dir, "hub", "history.json"))
-	answer, err := b.atHub("operator", operatorPassword).Request("$JS.API.STREAM.UPDATE.history", []byte(config), 10*time.Second)
-	if err != nil || strings.Contains(string(answer.Data), `"error"`) {
-		t.Fatalf("%v, %s", err, answer.Data)
-	}
+	b.atHost("bob", "stream add --config history-bob.json")
+	b.atTheHub("stream edit history --config history.json --force")
 	got := make(chan *nats.Msg, 10)
 	reader := b.atHub("reader", readerPassword)
 	for _, subject := range []string{"*.rpc", "kept.*.rpc"} {

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,8 +76,15 @@ func stored(ctx context.Context, prometheus *servers.Prometheus, names string) (
 	if err != nil {
 		return nil, err
 	}
+	recorded, err := recorded()
+	if err != nil {
+		return nil, err
+	}
 	all := map[string]float64{}
 	for _, s := range samples {
+		if recorded[s.Labels["__name__"]] {
+			continue
+		}
 		if s.Labels["node"] == "" {
 			s.Labels["node"] = s.Labels["instance"]
 		}
@@ -89,6 +99,26 @@ func stored(ctx context.Context, prometheus *servers.Prometheus, names string) (
 		all[name] = s.Value
 	}
 	return all, nil
+}
+
+// recorded are the metrics that each Prometheus makes itself of the agents', by rules at times
+// of its own.
+func recorded() (map[string]bool, error) {
+	files, err := filepath.Glob("../../alerts/*.rules.yml")
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("%d files of rules (%w)", len(files), err)
+	}
+	names := map[string]bool{}
+	for _, file := range files {
+		rules, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, match := range regexp.MustCompile(`record: (\S+)`).FindAllSubmatch(rules, -1) {
+			names[string(match[1])] = true
+		}
+	}
+	return names, nil
 }
 
 // compare holds what came by OTLP against what was scraped. Counters of agents at work don't

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/peerobserver/peerobserver/lab/gotool"
 	"github.com/peerobserver/peerobserver/proto/event"
 )
 
@@ -203,22 +205,32 @@ func (b *bus) connect(url string, options []nats.Option) *nats.Conn {
 func (b *bus) makeStreams() {
 	b.t.Helper()
 	for _, node := range b.nodes {
-		b.makeStream(b.atLeaf(node, "operator", operatorPassword), node, "history-"+node+".json")
+		b.atHost(node, "stream add --config history-"+node+".json")
 	}
-	b.makeStream(b.atHub("operator", operatorPassword), "history", "history.json")
+	b.atTheHub("stream add --config history.json")
 }
 
-func (b *bus) makeStream(conn *nats.Conn, name, file string) {
+// atHost runs a command of docs/fleet.md on the host of a node, as its operator.
+func (b *bus) atHost(node, command string) {
 	b.t.Helper()
-	config, err := os.ReadFile(filepath.Join(b.dir, "hub", file))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	answer, err := conn.Request("$JS.API.STREAM.CREATE."+name, config, 10*time.Second)
-	if err != nil {
-		b.t.Fatalf("stream %s: %v", name, err)
-	}
-	if text := string(answer.Data); strings.Contains(text, `"error"`) || !strings.Contains(text, `"did_create":true`) {
-		b.t.Fatalf("stream %s: %s", name, text)
+	b.operate("--server nats://"+b.leafClients[node], command)
+}
+
+// atTheHub runs a command of docs/fleet.md on the hub, as its operator.
+func (b *bus) atTheHub(command string) {
+	b.t.Helper()
+	b.operate("--server tls://"+b.hubClients+" --tlsca "+b.authority(), command)
+}
+
+// operate runs the command nats, which is NATS's own.
+func (b *bus) operate(server, command string) {
+	b.t.Helper()
+	program := gotool.ForTest(b.t, gotool.Program{Name: "nats", Package: "github.com/nats-io/natscli/nats", Version: "v0.5.1"})
+	line := server + " --user operator --password " + operatorPassword + " " + command
+	cmd := exec.CommandContext(b.t.Context(), program, strings.Fields(line)...)
+	cmd.Dir = filepath.Join(b.dir, "hub")
+	cmd.Env = append(os.Environ(), "HOME="+b.dir, "XDG_CONFIG_HOME=") // of somebody who has no settings
+	if output, err := cmd.CombinedOutput(); err != nil {
+		b.t.Fatalf("nats %s: %v\n%s", line, err, output)
 	}
 }

@@ -45,6 +45,7 @@ func TestPackages(t *testing.T) {
 		}
 	})
 	t.Run("image", func(t *testing.T) { image(t, context) })
+	t.Run("machine with dnf", func(t *testing.T) { withDnf(t, dist) })
 	t.Run("machine", func(t *testing.T) {
 		walkThrough(t, dist, repackage(t, dist, upgrade, "deb"))
 	})

@@ -81,7 +81,9 @@ PrivateDevices=yes
 // another user, and looks at what came of them.
 func walkThrough(t *testing.T, dist, next string) {
 	needsRoot(t)
-	w := &walk{machine: newNode(t, dist, next), sections: commands(t)}
+	packages := fmt.Sprintf("mkdir root/dist root/next; cp %s/*.deb root/dist; cp %s/*.deb root/next\n", dist, next)
+	w := &walk{machine: newNode(t, archive(t), packages), sections: commands(t)}
+	delete(w.sections, otherDistributions)
 
 	w.contained()
 	w.typed("Debian and Ubuntu")
@@ -160,8 +162,8 @@ func usesPerfEvents(t *testing.T) bool {
 	return program.Features().Link != bpf.UprobeMulti
 }
 
-// newNode is a machine with a running node, and the packages in the directory dist of root's home.
-func newNode(t *testing.T, dist, next string) *machine {
+// newNode is a machine with a running node, from an archive; the script brings packages.
+func newNode(t *testing.T, archive, packages string) *machine {
 	t.Helper()
 	node := regtest.Binary(t)
 	if !node.HasTracepoints {
@@ -183,8 +185,8 @@ func newNode(t *testing.T, dist, next string) *machine {
 	fmt.Fprintf(&script, "install -D --mode=644 %s/bitcoin.conf etc/bitcoin/bitcoin.conf\n", directory)
 	fmt.Fprintf(&script, "install -D --mode=644 %s/bitcoind.service etc/systemd/system/bitcoind.service\n", directory)
 	fmt.Fprintf(&script, "install %s usr/bin/prometheus\n", servers.ForTest(t, servers.Oldest).Prometheus)
-	fmt.Fprintf(&script, "mkdir root/dist root/next; cp %s/*.deb root/dist; cp %s/*.deb root/next\n", dist, next)
-	m := newMachine(t, archive(t), script.String())
+	script.WriteString(packages)
+	m := newMachine(t, archive, script.String())
 	m.run("useradd --system --user-group --home-dir /var/lib/bitcoind --no-create-home bitcoin && systemctl start bitcoind")
 	eventually(t, "the node's cookie", func() error {
 		_, err := m.try("test -s /var/lib/bitcoind/.cookie")
@@ -193,15 +195,15 @@ func newNode(t *testing.T, dist, next string) *machine {
 	return m
 }
 
-// archive makes the files of a minimal Debian of this machine's release, once, and keeps
-// them where other tools are kept.
-func archive(t *testing.T) string {
+// archive makes the files of a minimal Debian of this machine's release, with more packages
+// if any are given, once, and keeps them where other tools are kept.
+func archive(t *testing.T, more ...string) string {
 	t.Helper()
 	release := regexp.MustCompile(`(?m)^VERSION_CODENAME=(\S+)$`).FindStringSubmatch(read(t, "/etc/os-release"))
 	if release == nil {
 		t.Fatal("/etc/os-release names no release: this test needs Debian or Ubuntu")
 	}
-	const packages = "systemd,systemd-sysv,dbus,sudo,curl,procps,libsqlite3-0,libstdc++6"
+	packages := strings.Join(append([]string{"systemd,systemd-sysv,dbus,sudo,curl,procps,libsqlite3-0,libstdc++6"}, more...), ",")
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
