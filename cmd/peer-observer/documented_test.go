@@ -54,6 +54,8 @@ func documentedCommands() []documented {
 		{page: "docs/alerts.md", line: "peer-observer lab incident", by: "TestLabIncident"},
 		{page: "docs/alerts.md", line: "peer-observer lab incident reorganization-2026 --output=incident.bin.zst", by: "TestLabIncident"},
 		{page: "docs/alerts.md", line: "peer-observer alerts backtest incident.bin.zst", by: "TestIncidents"},
+		{page: "docs/alerts.md", line: "peer-observer lab incident honest-busy --output=day.bin.zst", by: "TestHonestTraffic"},
+		{page: "docs/alerts.md", line: "peer-observer alerts backtest day.bin.zst", by: "TestHonestTraffic"},
 
 		{page: "docs/archive.md", line: "peer-observer agent --exporter.archive --exporter.archive.dir=/var/lib/peer-observer/archive", works: ready},
 		{page: "docs/archive.md", line: "peer-observer archive --nats.url=nats://hub:4222 --dir=DIR        # the same, from NATS", works: logs("subscribed")},

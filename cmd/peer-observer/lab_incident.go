@@ -14,8 +14,8 @@ import (
 
 // registerLabIncident declares `lab incident`.
 func registerLabIncident(clause *kingpin.CmdClause, handlers map[string]handler) {
-	command := clause.Command("incident", "Write an incident of the Bitcoin network as an archive for `alerts backtest`, or list the incidents.")
-	name := command.Arg("name", "Name of the incident; the list when not given.").String()
+	command := clause.Command("incident", "Write an incident of the Bitcoin network, or a day of honest traffic, as an archive for `alerts backtest`, or list them.")
+	name := command.Arg("name", "Name of the incident or of the honest traffic; the list when not given.").String()
 	output := command.Flag("output", "The archive file to write; it must not exist.").Short('o').String()
 	handlers[command.FullCommand()] = func(ctx context.Context, env *environment) error {
 		switch {
@@ -46,6 +46,10 @@ func listIncidents(env *environment) error {
 			fmt.Fprintf(w, "  must fire: %s from %s on, by %s\n", e.Alert, from.Format(time.RFC3339), from.Add(e.Within).Format(time.RFC3339))
 		}
 		fmt.Fprintf(w, "  may fire: %s\n\n", strings.Join(append(i.Allowed, "nothing else"), ", "))
+	}
+	fmt.Fprintf(w, "HONEST TRAFFIC, a day of each, of which no page and no ticket may come.\nIn the recordings: %s\n\n", incident.Honest()[0].Shape)
+	for _, i := range incident.Honest() {
+		fmt.Fprintf(w, "%s\n  %s\n  may fire: %s\n\n", i.Name, i.What, strings.Join(append(i.Allowed, "nothing else"), ", "))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func TestLabIncident(t *testing.T) {
 	if code := list.wait(); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, list.stderr)
 	}
-	for _, i := range incident.All() {
+	for _, i := range append(incident.All(), incident.Honest()...) {
 		if !strings.Contains(list.stdout.String(), "\n"+i.Name+"\n") && !strings.HasPrefix(list.stdout.String(), i.Name+"\n") {
 			t.Errorf("%s is not listed", i.Name)
 		}

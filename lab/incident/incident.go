@@ -1,6 +1,6 @@
-// Package incident plays what happened to nodes of the Bitcoin network, as the events that
-// an agent on such a node would have recorded: `peer-observer alerts backtest` and the tests
-// say which alerts would have fired.
+// Package incident plays what happened to nodes of the Bitcoin network, and days on which nothing
+// happened, as the events that an agent on such a node would have recorded: `peer-observer alerts
+// backtest` and the tests say which alerts would have fired.
 //
 // The events are made up after public descriptions, each named with its incident, and are the
 // same every time. There is what an incident consists of, and the usual life of a node in
@@ -20,7 +20,7 @@ import (
 	"github.com/peerobserver/peerobserver/proto/event"
 )
 
-// Incident is something that happened.
+// Incident is something that happened, or a day on which nothing did.
 type Incident struct {
 	// Name is how it is chosen, such as "address-spam-2021".
 	Name string
@@ -52,9 +52,9 @@ func All() []Incident {
 	}
 }
 
-// Find gives the incident of a name.
+// Find gives the incident, or the honest traffic, of a name.
 func Find(name string) (Incident, error) {
-	for _, i := range All() {
+	for _, i := range append(All(), Honest()...) {
 		if i.Name == name {
 			return i, nil
 		}

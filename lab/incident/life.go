@@ -35,6 +35,7 @@ const (
 // state that an incident changes.
 type life struct {
 	ctx      context.Context
+	node     string
 	random   *rand.Rand
 	stream   *event.Stream
 	ledger   *event.Ledger
@@ -77,7 +78,7 @@ func newLife(ctx context.Context, begins time.Time, sink event.Sink) *life {
 	// The same events each time.
 	random := rand.New(rand.NewPCG(uint64(begins.Unix()), 1))
 	l := &life{
-		ctx: ctx, random: random, stream: event.NewStream(sink), ledger: event.NewLedger(), emitters: map[event.Source]*event.Emitter{},
+		ctx: ctx, node: "incident", random: random, stream: event.NewStream(sink), ledger: event.NewLedger(), emitters: map[event.Source]*event.Emitter{},
 		now: begins, pace: step, start: begins.Add(-30 * 24 * time.Hour), chain: "main", height: 800_000, tipTime: begins.Add(-5 * time.Minute),
 		rtt: loopbackRTT, usage: maxMempool / 5, addedBy: 2,
 	}
@@ -89,7 +90,7 @@ func newLife(ctx context.Context, begins time.Time, sink event.Sink) *life {
 func (l *life) emit(source event.Source, e *eventpb.Event) {
 	m := l.emitters[source]
 	if m == nil {
-		m = event.NewEmitter(source, event.Origin{NodeName: "incident", BootID: 1}, l.stream, l.ledger)
+		m = event.NewEmitter(source, event.Origin{NodeName: l.node, BootID: 1}, l.stream, l.ledger)
 		l.emitters[source] = m
 	}
 	times := event.Times{Receive: l.now.UnixNano(), NodeStart: l.start.UnixNano()}
