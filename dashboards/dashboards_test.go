@@ -139,7 +139,7 @@ func TestRulesHavePanels(t *testing.T) {
 	}
 	// Conditions beside the one that is shown.
 	shown := map[string]bool{"warm_up_seconds": true, "i04_lost_events": true, "c06_rise": true, "g02_tips_of_week": true, "g06_peers": true,
-		"h02_rise": true, "a01_factor": true, "a02_peers": true, "a14_peers": true, "a05_addresses": true, "a05_observed_seconds": true,
+		"h01_rise": true, "h02_rise": true, "a01_factor": true, "a02_peers": true, "a14_peers": true, "a05_addresses": true, "a05_observed_seconds": true,
 		"a06_entropy_entries": true, "e01_peers": true, "e01_joined": true,
 		"e01_uptime_seconds": true, "e04_deviations": true, "e04_deviation_least": true, "a12_peers": true, "i03_accepted": true,
 		"b12_half_open_least": true, "b12_slots": true,
