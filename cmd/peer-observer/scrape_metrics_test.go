@@ -101,9 +101,10 @@ func TestScrapingInOverload(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = process.Kill() })
-	// Many short turns of both kinds, so that what else runs on the machine hits both.
-	const turns, hits, rate = 4, 100_000, 100_000
-	var fired, lost [2]float64
+	// Short turns of both kinds. What else runs on the machine makes the loss of some larger,
+	// and of none smaller: the least of each kind counts.
+	const turns, hits, rate = 10, 100_000, 100_000
+	least := [2]float64{1, 1}
 	scrapes := 0
 	var total, lostBefore float64
 	for turn := range turns {
@@ -150,14 +151,13 @@ func TestScrapingInOverload(t *testing.T) {
 			}
 			return nil
 		})
-		fired[scraped] += hits
-		lost[scraped] += lostNow - lostBefore
+		least[scraped] = min(least[scraped], (lostNow-lostBefore)/hits)
 		lostBefore = lostNow
 	}
-	without, with := lost[0]/fired[0], lost[1]/fired[1]
-	t.Logf("lost without scrapes %.1f %%, with %d scrapes %.1f %% of %.0f hits each", 100*without, scrapes, 100*with, fired[0])
-	if without == 0 || scrapes < turns/2 {
-		t.Errorf("%.3f lost without scrapes, %d scrapes: this proves nothing", without, scrapes)
+	without, with := least[0], least[1]
+	t.Logf("lost without scrapes %.1f %%, with %d scrapes %.1f %% of %d hits", 100*without, scrapes, 100*with, hits)
+	if lostBefore == 0 || scrapes < turns/2 {
+		t.Errorf("%v lost, %d scrapes: this proves nothing", lostBefore, scrapes)
 	}
 	// A scrape that kept events waiting for a fifth of a second would add a fifth.
 	if with > without+0.15 {
