@@ -137,7 +137,13 @@ func (p *program) stop() int {
 // eventually waits until check gives no error.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	within(t, time.Minute, what, check)
+}
+
+// within waits as long as it may take until check gives no error.
+func within(t *testing.T, patience time.Duration, what string, check func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := regtest.Eventually(ctx, check); err != nil {
 		t.Fatalf("waiting for %s: %v", what, err)

@@ -77,10 +77,13 @@ func (n *Node) Disconnect(ctx context.Context, other *Node) error {
 }
 
 // Eventually calls check every 20 ms until it returns nil. When ctx ends first,
-// or after 60 s, it returns the last error.
+// or after 60 s if it has no deadline, it returns the last error.
 func Eventually(ctx context.Context, check func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, defaultStartTimeout)
-	defer cancel()
+	if _, set := ctx.Deadline(); !set {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, defaultStartTimeout)
+		defer cancel()
+	}
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for {

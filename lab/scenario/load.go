@@ -13,10 +13,10 @@ func loadScenarios() []Scenario {
 	return []Scenario{
 		{
 			Name: "announcement-backlog", Rule: "B02", Alert: "PeerObserverAnnouncementBacklogHuge", Severity: "page",
-			Does: "Twelve peers listen while the node gets 800 transactions at once, and stay for ten minutes.",
+			Does: "Sixteen peers listen while the node gets 1,000 transactions at once, and stay for ten minutes.",
 			Twin: "They listen while it gets 80.", Detect: 7 * time.Minute,
 			Also:    []string{"PeerObserverAnnouncementBacklog"},
-			provoke: func(ctx context.Context, t *Target) error { return backlog(ctx, t, 800, 10*time.Minute) },
+			provoke: func(ctx context.Context, t *Target) error { return backlog(ctx, t, 1000, 10*time.Minute) },
 			twin:    func(ctx context.Context, t *Target) error { return backlog(ctx, t, 80, time.Minute) },
 		},
 		{
@@ -42,7 +42,7 @@ func loadScenarios() []Scenario {
 // backlog gives the node transactions for peers that wait for them, and has them mined in
 // the end.
 func backlog(ctx context.Context, t *Target, count int, span time.Duration) error {
-	const listeners = 12
+	const listeners = 16
 	coins, err := t.take(ctx, count)
 	if err != nil {
 		return err

@@ -141,9 +141,7 @@ func (r *rig) inLanes(name string, lanes [][]Scenario, do func(r *rig, i int, la
 		}
 	})
 	if !passed {
-		for _, n := range r.hook.all() {
-			r.t.Logf("received: %+v", n)
-		}
+		r.logReceived()
 		r.t.FailNow()
 	}
 }
