@@ -21,9 +21,12 @@ const MaxResponseBytes = 64 << 20
 
 const (
 	dialTimeout = 5 * time.Second
-	// Bitcoin Core closes a connection that was idle for -rpcservertimeout
-	// (30 s); closing ours sooner avoids writing into a closing connection.
-	idleTimeout = 20 * time.Second
+	// A node that shuts down waits up to 30 s for connections on which nothing was asked
+	// yet (StopHTTPServer in Core's httpserver.cpp, from version 32 on), and the transport
+	// sometimes keeps one that it opened in vain. It is also sooner than Core closes
+	// connections that are idle (-rpcservertimeout, 30 s), so nothing is written into one
+	// that is closing.
+	idleTimeout = 2 * time.Second
 )
 
 // ClientOptions say where a node's JSON-RPC server is and how to log in: either

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -234,6 +236,38 @@ func TestContextEndsACall(t *testing.T) {
 	defer cancel()
 	if err := client.Call(ctx, "uptime", nil, nil); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnreachable) {
 		t.Errorf("error %v, want DeadlineExceeded", err)
+	}
+}
+
+// A node that shuts down would wait for them.
+func TestIdleConnectionsEnd(t *testing.T) {
+	var opened, open atomic.Int64
+	server := httptest.NewUnstartedServer(answer(http.StatusOK, `{"result":1,"error":null,"id":1}`))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			opened.Add(1)
+			open.Add(1)
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	client, err := NewClient(ClientOptions{Address: strings.TrimPrefix(server.URL, "http://"), User: "u", Password: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls sync.WaitGroup
+	for range 8 {
+		calls.Go(func() { _ = client.Call(t.Context(), "uptime", nil, nil) })
+	}
+	calls.Wait()
+	for deadline := time.Now().Add(30 * time.Second); open.Load() > 0 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if opened.Load() == 0 || open.Load() > 0 {
+		t.Errorf("%d of %d connections are open, though nobody calls", open.Load(), opened.Load())
 	}
 }
 

@@ -152,7 +152,7 @@ func (b *Btcd) LogTail(lines int) string {
 	return lastLines(filepath.Join(b.dir, "logs", "regtest", "btcd.log"), lines)
 }
 
-// Stop ends btcd, killing it if that takes longer than 30 s or ctx.
+// Stop ends btcd, killing it if that takes longer than 60 s or ctx.
 func (b *Btcd) Stop(ctx context.Context) error {
 	return errors.Join(b.process.stop(ctx, stopTimeout), b.removeOwnDir())
 }

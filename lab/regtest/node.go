@@ -56,9 +56,10 @@ type Node struct {
 
 const (
 	defaultStartTimeout = 60 * time.Second
-	stopTimeout         = 30 * time.Second
-	pollInterval        = 20 * time.Millisecond
-	portAttempts        = 5
+	// Twice as long as Bitcoin Core itself waits for RPC connections to end.
+	stopTimeout  = 60 * time.Second
+	pollInterval = 20 * time.Millisecond
+	portAttempts = 5
 )
 
 // Start starts a node and waits until its RPC answers.
@@ -247,10 +248,12 @@ func (n *Node) Kill() {
 	n.client.Close()
 }
 
-// Stop shuts the node down, killing it if that takes longer than 30 s or ctx,
+// Stop shuts the node down, killing it if that takes longer than 60 s or ctx,
 // and removes the data directory if that is a temporary one. The error says
 // that it had to be killed or that something was left.
 func (n *Node) Stop(ctx context.Context) error {
+	// The node would wait for connections on which nothing was asked yet.
+	n.client.Close()
 	err := n.process.stop(ctx, stopTimeout)
 	n.client.Close()
 	return errors.Join(err, n.removeOwnDir())
@@ -269,6 +272,7 @@ func (n *Node) Restart(ctx context.Context) error { return n.RestartWith(ctx, ni
 
 // RestartWith is Restart with the configuration changed by change; Dir stays.
 func (n *Node) RestartWith(ctx context.Context, change func(*Config)) error {
+	n.client.Close()
 	if err := n.process.stop(ctx, stopTimeout); err != nil {
 		return err
 	}

@@ -4,14 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/peerobserver/peerobserver/lab/bitcoind"
 	"github.com/peerobserver/peerobserver/lab/machine"
 )
-
-// testStopTimeout bounds a node's shutdown at the end of a test.
-const testStopTimeout = 20 * time.Second
 
 // TB is the part of testing.TB that is used here, so that programs which use
 // this package don't link package testing.
@@ -60,10 +56,10 @@ func ForTest(t TB, config Config) *Node {
 			t.Logf("last lines of %s:\n%s", n.LogFile(), n.LogTail(60))
 		}
 		// The test's own context has ended by now.
-		ctx, cancel := context.WithTimeout(context.Background(), testStopTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		if err := n.Stop(ctx); err != nil {
-			t.Errorf("stopping the regtest node: %v", err)
+			t.Errorf("stopping the regtest node: %v; last lines of its log:\n%s", err, n.LogTail(60))
 		}
 	})
 	return n
@@ -110,7 +106,7 @@ func BtcdForTest(t TB, config BtcdConfig) *Btcd {
 		if t.Failed() {
 			t.Logf("last lines of btcd's log:\n%s", b.LogTail(60))
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), testStopTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		if err := b.Stop(ctx); err != nil {
 			t.Errorf("stopping btcd: %v", err)
